@@ -1,0 +1,211 @@
+"""What is said about one group of trials: the words that edges, laws, checks and reports share."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from numpy.typing import ArrayLike
+
+import numpy as np
+
+
+class Censoring(StrEnum):
+    """Whether the grid of learning rates ended before the edge did."""
+
+    NONE = "none"
+    LEFT = "left"  # even the smallest learning rate diverged: the edge lies below the grid
+    RIGHT = "right"  # even the largest learning rate was stable: the edge lies above the grid
+
+
+class Outcome(StrEnum):
+    """How a measured exponent stands to the predicted one."""
+
+    CONFIRMED = "confirmed"
+    REFUTED = "refuted"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class GroupKey:
+    """What all trials of one group share; laws never mix groups.
+
+    Attributes:
+        task: What is trained.
+        method: How a batch becomes a gradient.
+        optimizer: How a gradient becomes a direction, with its hyperparameters where not default.
+        start: Where trials begin: ``init`` or the recipe of the trained point.
+        horizon: How long they train, for example ``300 steps``.
+    """
+
+    task: str
+    method: str
+    optimizer: str
+    start: str
+    horizon: str
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Where stability ends for one (batch size, seed): ``lr_stable < edge <= lr_diverged``.
+
+    Attributes:
+        batch_size: Examples per step.
+        seed: The replicate.
+        lr_stable: Lower end of the bracket; 0 when no learning rate of the grid was stable.
+        lr_diverged: Upper end of the bracket; infinity when none diverged.
+        num_misplaced: Trials on the wrong side of the split; 0 for a monotone outcome.
+    """
+
+    batch_size: int
+    seed: int
+    lr_stable: float
+    lr_diverged: float
+    num_misplaced: int = 0
+
+    @property
+    def censored(self) -> Censoring:
+        """Which end of the bracket is open."""
+        if self.lr_stable == 0:
+            return Censoring.LEFT
+        return Censoring.RIGHT if np.isinf(self.lr_diverged) else Censoring.NONE
+
+
+@dataclass(frozen=True)
+class MaxLR:
+    """LR_max(B): the median edge over the seeds of one batch size.
+
+    Attributes:
+        batch_size: Examples per step.
+        num_seeds: Seeds with an edge (failed trials give none).
+        lr_max: Median edge. The known end of the bracket when it is censored.
+        lr_max_ci: 95 % interval of the median; an end may be 0 or infinity when censored.
+        lr_stable: Median of the seeds' ``lr_stable``.
+        lr_diverged: Median of the seeds' ``lr_diverged``.
+        censored: Whether the median edge lies outside the grid.
+    """
+
+    batch_size: int
+    num_seeds: int
+    lr_max: float
+    lr_max_ci: tuple[float, float]
+    lr_stable: float
+    lr_diverged: float
+    censored: Censoring
+
+
+@dataclass(frozen=True)
+class NaiveSlope:
+    """Least-squares slope of log(largest stable learning rate) on log B, as people usually report it.
+
+    Attributes:
+        exponent: The slope, dimensionless.
+        exponent_ci: Its 95 % interval by Student's t.
+    """
+
+    exponent: float
+    exponent_ci: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Check:
+    """The exponent held against the predicted one.
+
+    Attributes:
+        predicted: The predicted exponent; None when no theory gives one for this optimizer.
+        margin: Half-width of the equivalence region around ``predicted``.
+        outcome: What follows; None when nothing is predicted or the fit was refused.
+        reason: One sentence with the numbers the outcome rests on.
+    """
+
+    predicted: float | None
+    margin: float
+    outcome: Outcome | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class LawFit:
+    """One law fitted to one group's edges.
+
+    Attributes:
+        name: ``power``, ``saturating`` or ``surge``.
+        parameters: Fitted values by name, in natural units (learning rates, examples).
+        exponent: Small-batch log-log slope.
+        exponent_ci: 95 % interval of the exponent: hull of quasi-profile and bootstrap-t.
+        exponent_ci90: The same at 90 %, for the equivalence check.
+        log_likelihood: Of the interval-censored log-normal model at its maximum.
+        aicc: Akaike's criterion with the small-sample correction.
+        sigma: Standard deviation of log edge between seeds, natural log.
+        lack_of_fit_p: p-value of the law against one free median per batch size.
+        kept: Whether the law is within 4 AICc units of the best, so that its interval counts.
+    """
+
+    name: str
+    parameters: dict[str, float]
+    exponent: float
+    exponent_ci: tuple[float, float]
+    exponent_ci90: tuple[float, float]
+    log_likelihood: float
+    aicc: float
+    sigma: float
+    lack_of_fit_p: float
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Band:
+    """A law's LR_max over batch sizes, with a pointwise 95 % interval.
+
+    Attributes:
+        batch_size: Shape ``[n]``, examples per step.
+        lr_max: Shape ``[n]``, the median edge the law gives.
+        low: Shape ``[n]``, lower end of the interval.
+        high: Shape ``[n]``, upper end.
+    """
+
+    batch_size: np.ndarray
+    lr_max: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class GroupFit:
+    """Everything that is said about one group.
+
+    Attributes:
+        key: What the group's trials share.
+        num_trials: Trials with a row, failed ones included.
+        num_failed: Trials without a measurement.
+        seed_edges: One bracket per (batch size, seed).
+        edges: One LR_max per batch size, ascending.
+        laws: Every law that could be fitted, best AICc first; empty when refused.
+        law: Name of the law reported, None when refused.
+        exponent: Its exponent, None when refused.
+        exponent_ci: Union of the kept laws' 95 % intervals, None when refused.
+        naive_slope: What a straight line would say, None with fewer than 3 usable batch sizes.
+        check: The exponent held against theory.
+        warnings: Sentences a reader must see before trusting the numbers.
+        refused: Why no law was fitted, None when one was.
+    """
+
+    key: GroupKey
+    num_trials: int
+    num_failed: int
+    seed_edges: tuple[Edge, ...]
+    edges: tuple[MaxLR, ...]
+    laws: tuple[LawFit, ...]
+    law: str | None
+    exponent: float | None
+    exponent_ci: tuple[float, float] | None
+    naive_slope: NaiveSlope | None
+    check: Check
+    warnings: tuple[str, ...] = ()
+    refused: str | None = None
+
+    def best_law(self) -> LawFit | None:
+        """Return the law that is reported, None when the fit was refused."""
+        return next((law for law in self.laws if law.name == self.law), None)
+
+    def band(self, law: str, batch_size: ArrayLike) -> Band:
+        """Evaluate one fitted law with its pointwise 95 % interval at the given batch sizes."""
+        raise NotImplementedError  # filled in by analysis/fitting.py
