@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from numpy.typing import ArrayLike
-
 import numpy as np
 
 
@@ -205,7 +203,3 @@ class GroupFit:
     def best_law(self) -> LawFit | None:
         """Return the law that is reported, None when the fit was refused."""
         return next((law for law in self.laws if law.name == self.law), None)
-
-    def band(self, law: str, batch_size: ArrayLike) -> Band:
-        """Evaluate one fitted law with its pointwise 95 % interval at the given batch sizes."""
-        raise NotImplementedError  # filled in by analysis/fitting.py
