@@ -92,7 +92,7 @@ class MaxLR:
 
 @dataclass(frozen=True)
 class NaiveSlope:
-    """Least-squares slope of log(largest stable learning rate) on log B, as people usually report it.
+    """Least-squares slope of log(largest stable lr) on log B, as people usually report it.
 
     Attributes:
         exponent: The slope, dimensionless.
