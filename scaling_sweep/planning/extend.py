@@ -1,0 +1,73 @@
+"""Whether a changed sweep file only adds to the study it changes."""
+
+from collections.abc import Iterable
+
+from scaling_sweep.errors import UserError
+from scaling_sweep.planning.grid import all_trials
+from scaling_sweep.planning.trials import Trial
+from scaling_sweep.spec import SweepSpec
+from scaling_sweep.spec.section import as_yaml
+
+_ADVICE = (
+    "a run may only grow (more optimizers, batch sizes, learning rates, seeds); "
+    "change it back or use another --out"
+)
+
+
+def check_extends(old: SweepSpec, new: SweepSpec) -> None:
+    """Refuse a changed study unless it keeps every trial of the old one.
+
+    Name, engine, resources and check define no trial and may change freely.
+
+    Args:
+        old: The study the run was begun with.
+        new: The study asked for now.
+
+    Raises:
+        UserError: If a trial would be lost or judged by another definition of stable; the
+            message names what changed.
+    """
+    if old.stability != new.stability:
+        was, now = (as_yaml(spec.stability.model_dump()) for spec in (old, new))
+        raise UserError(
+            f"stability was {was}, now {now}: trained trials can be judged anew without running; "
+            "change it back and use `scaling-sweep fit --criterion`"
+        )
+    for what, was, now in _definitions(old, new):
+        if was != now:
+            raise UserError(f"{what} was {was}, now {now}: {_ADVICE}")
+    lost = _lost(all_trials(old), all_trials(new))
+    if lost:
+        raise UserError(f"{_describe(lost, old, new)}: {_ADVICE}")
+
+
+def _definitions(old: SweepSpec, new: SweepSpec) -> Iterable[tuple[str, object, object]]:
+    """Yield what all trials share, by its key in the file, as it was and as it is."""
+    yield "task", old.task.label, new.task.label
+    yield "method", old.method.label, new.method.label
+    yield "horizon", old.horizon.label, new.horizon.label
+    yield "sampling", old.sampling, new.sampling
+    yield "start", old.start_label, new.start_label
+    yield "sweep_seed", old.sweep_seed, new.sweep_seed
+
+
+def _lost(old: Iterable[Trial], new: Iterable[Trial]) -> list[Trial]:
+    """Return the trials that are not asked for any more."""
+    kept = {trial.trial_id for trial in new}
+    return [trial for trial in old if trial.trial_id not in kept]
+
+
+def _describe(lost: list[Trial], old: SweepSpec, new: SweepSpec) -> str:
+    """Name the axis on which trials were lost, and what was lost from it."""
+    kept = {optimizer.label for optimizer in new.optimizers}
+    optimizers = [item.label for item in old.optimizers if item.label not in kept]
+    if optimizers:
+        return f"optimizer {', '.join(optimizers)} is gone"
+    batch_sizes = sorted(set(old.batch_sizes) - set(new.batch_sizes))
+    if batch_sizes:
+        return f"batch_size {as_yaml(batch_sizes)} is gone"
+    if old.seeds > new.seeds:
+        return f"seeds was {old.seeds}, now {new.seeds}"
+    first = lost[0].optimizer
+    lrs = sorted({trial.lr for trial in lost if trial.optimizer == first})
+    return f"lr {as_yaml(lrs)} of {first.label} is gone"

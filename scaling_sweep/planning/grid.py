@@ -1,0 +1,42 @@
+"""Every trial a study asks for."""
+
+from scaling_sweep.planning.trials import Trial
+from scaling_sweep.spec import SweepSpec
+
+
+def all_trials(spec: SweepSpec) -> tuple[Trial, ...]:
+    """Return the trials of a study, by optimizer, batch size, seed and lr, in that order.
+
+    Args:
+        spec: The study.
+
+    Returns:
+        One trial for each point of the grid and each seed.
+
+    Example:
+        >>> from scaling_sweep.spec import SweepSpec
+        >>> spec = SweepSpec.model_validate({
+        ...     "name": "tiny", "task": "digits_mlp", "seeds": 2, "horizon": {"steps": 30},
+        ...     "parameters": {"optimizer": {"values": ["sgd"]},
+        ...                    "batch_size": {"values": [1, 8]}, "lr": {"values": [0.1, 1]}}})
+        >>> [(trial.batch_size, trial.seed, trial.lr) for trial in all_trials(spec)][:3]
+        [(1, 0, 0.1), (1, 0, 1.0), (1, 1, 0.1)]
+    """
+    return tuple(
+        Trial(
+            task=spec.task.label,
+            method=spec.method.label,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            lr=lr,
+            seed=seed,
+            start=spec.start_label,
+            horizon=spec.horizon.label,
+            sampling=spec.sampling,
+            sweep_seed=spec.sweep_seed,
+        )
+        for optimizer in spec.optimizers
+        for batch_size in spec.batch_sizes
+        for seed in range(spec.seeds)
+        for lr in spec.lrs_for(optimizer)
+    )

@@ -1,0 +1,97 @@
+"""Which packs to run next: the trials that have no row yet, stacked and ordered."""
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+from scaling_sweep.planning.cost import GUESSED_STEP_TIME, StepTime
+from scaling_sweep.planning.grid import all_trials
+from scaling_sweep.planning.trials import Pack, SharedKey, Trial, shared_key
+from scaling_sweep.spec import SweepSpec
+
+
+def plan_packs(
+    spec: SweepSpec,
+    done: Collection[str] = (),
+    *,
+    num_examples: int | None = None,
+    max_trials_per_pack: int | None = None,
+    step_time: StepTime = GUESSED_STEP_TIME,
+) -> tuple[Pack, ...]:
+    """Return the packs to run next; none when the study is finished.
+
+    Missing trials are grouped by all but lr and seed. A group larger than a pack may be is
+    split evenly, whole seeds together where they fit, because the trials of one seed share
+    their data. The most expensive pack comes first, so that none is left to run alone at the
+    end (longest processing time first).
+
+    Args:
+        spec: The study.
+        done: `trial_id` of the trials that need not run again.
+        num_examples: Examples in the task's data, for a horizon in epochs; None when they never
+            end.
+        max_trials_per_pack: Most trials in one pack; by default what the study says, and
+            without that no limit.
+        step_time: What a step costs, to order the packs by.
+
+    Returns:
+        Packs with every missing trial exactly once.
+
+    Raises:
+        ValueError: If `max_trials_per_pack` is below 1.
+    """
+    limit = max_trials_per_pack or spec.resources.max_trials_per_pack
+    if max_trials_per_pack is not None and max_trials_per_pack < 1:
+        raise ValueError(f"A pack holds at least 1 trial, got {max_trials_per_pack}.")
+    finished = frozenset(done)
+    groups: defaultdict[SharedKey, list[Trial]] = defaultdict(list)
+    for trial in all_trials(spec):
+        if trial.trial_id not in finished:
+            groups[shared_key(trial)].append(trial)
+    packs = [
+        Pack(chunk, spec.horizon.num_steps(key.batch_size, num_examples))
+        for key, trials in groups.items()
+        for chunk in split_trials(trials, limit or len(trials))
+    ]
+    # Sorting is stable and the grid's order fixed, so the plan is too.
+    return tuple(sorted(packs, key=step_time.seconds, reverse=True))
+
+
+def split_trials(trials: Sequence[Trial], most: int) -> tuple[tuple[Trial, ...], ...]:
+    """Split the trials of a group into even chunks, keeping a seed whole where it fits.
+
+    Args:
+        trials: Trials that differ in lr and seed only.
+        most: Most trials in a chunk, at least 1.
+
+    Returns:
+        Chunks with every trial exactly once, each ordered by seed, then lr.
+    """
+    by_seed: defaultdict[int, list[Trial]] = defaultdict(list)
+    for trial in sorted(trials, key=lambda trial: (trial.seed, trial.lr)):
+        by_seed[trial.seed].append(trial)
+    portions = [part for seed in by_seed.values() for part in _deal(seed, most)]
+    num_chunks = math.ceil(len(trials) / most)
+    while True:
+        chunks = _level(portions, num_chunks)
+        if all(len(chunk) <= most for chunk in chunks):
+            return tuple(tuple(sorted(c, key=lambda t: (t.seed, t.lr))) for c in chunks)
+        num_chunks += 1
+
+
+def _deal(trials: Sequence[Trial], most: int) -> Iterable[Sequence[Trial]]:
+    """Deal one seed's trials out like cards when they are too many for a chunk.
+
+    Every part then spans the whole range of learning rates: large ones diverge early and cost
+    little, and no part should have them all.
+    """
+    num_parts = math.ceil(len(trials) / most)
+    return [trials[first::num_parts] for first in range(num_parts)]
+
+
+def _level(portions: Iterable[Sequence[Trial]], num_chunks: int) -> list[list[Trial]]:
+    """Put each portion, largest first, where there is least so far."""
+    chunks: list[list[Trial]] = [[] for _ in range(num_chunks)]
+    for portion in sorted(portions, key=len, reverse=True):
+        min(chunks, key=len).extend(portion)
+    return [chunk for chunk in chunks if chunk]

@@ -1,0 +1,124 @@
+"""A trial and a pack of trials, named by what defines them."""
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+from scaling_sweep.spec import OptimizerSpec
+
+# 64 bits: among a million trials two share a name with a chance below 1e-7.
+_ID_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One (task, method, optimizer, batch_size, lr, seed) trained for the horizon: one row.
+
+    The labels lose nothing, so two trials with equal labels and numbers are the same trial.
+
+    Attributes:
+        task: Label of what is trained, arguments included.
+        method: Label of how a batch becomes a gradient.
+        optimizer: How a gradient becomes a direction.
+        batch_size: Examples per step.
+        lr: Learning rate.
+        seed: The replicate.
+        start: Where it begins: `init` or the recipe.
+        horizon: How long it trains, for example `300 steps`.
+        sampling: `replacement` or `epoch`.
+        sweep_seed: The study's own seed.
+    """
+
+    task: str
+    method: str
+    optimizer: OptimizerSpec
+    batch_size: int
+    lr: float
+    seed: int
+    start: str
+    horizon: str
+    sampling: str
+    sweep_seed: int
+
+    @cached_property
+    def trial_id(self) -> str:
+        """16 hexadecimal digits that depend on all that defines the trial, on nothing else."""
+        parts: dict[str, object] = {item.name: getattr(self, item.name) for item in fields(self)}
+        # All hyperparameters, defaults too: a trial is another one when a default changes.
+        parts["optimizer"] = [self.optimizer.name, self.optimizer.hyperparameters]
+        return _digest(json.dumps(parts, sort_keys=True))
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Trials that share everything but lr and seed, trained together as one stacked model.
+
+    Attributes:
+        trials: At least one trial, ordered by seed, then lr.
+        num_steps: Updates each trial makes if it does not diverge.
+    """
+
+    trials: tuple[Trial, ...]
+    num_steps: int
+
+    def __post_init__(self) -> None:
+        """Refuse trials that cannot be stacked.
+
+        Raises:
+            ValueError: If there is no trial, or two differ in more than lr and seed.
+        """
+        if len({shared_key(trial) for trial in self.trials}) != 1:
+            raise ValueError("A pack needs trials that differ only in lr and seed, at least one.")
+
+    @cached_property
+    def pack_id(self) -> str:
+        """16 hexadecimal digits that depend on the trials, not on their order."""
+        return _digest(" ".join(sorted(trial.trial_id for trial in self.trials)))
+
+    @property
+    def optimizer(self) -> OptimizerSpec:
+        """The optimizer of all trials."""
+        return self.trials[0].optimizer
+
+    @property
+    def batch_size(self) -> int:
+        """Examples per step of all trials."""
+        return self.trials[0].batch_size
+
+    @property
+    def num_trials(self) -> int:
+        """Trials in the pack."""
+        return len(self.trials)
+
+    @property
+    def num_examples(self) -> int:
+        """Examples all trials see together if none diverges."""
+        return self.num_steps * self.num_trials * self.batch_size
+
+
+@dataclass(frozen=True)
+class SharedKey:
+    """What the trials of one pack share; a trial without lr and seed.
+
+    Attributes: as of `Trial`.
+    """
+
+    task: str
+    method: str
+    optimizer: OptimizerSpec
+    batch_size: int
+    start: str
+    horizon: str
+    sampling: str
+    sweep_seed: int
+
+
+def shared_key(trial: Trial) -> SharedKey:
+    """Return what a trial shares with those it may be packed with."""
+    return SharedKey(**{item.name: getattr(trial, item.name) for item in fields(SharedKey)})
+
+
+def _digest(text: str) -> str:
+    """Hash a text the same way on every machine."""
+    return hashlib.blake2b(text.encode(), digest_size=_ID_BYTES).hexdigest()

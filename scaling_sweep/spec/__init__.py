@@ -1,0 +1,46 @@
+"""The sweep file: what may be asked, read and checked."""
+
+from scaling_sweep.spec.axes import (
+    BatchSizeRange,
+    BatchSizeValues,
+    LRByOptimizer,
+    LRRange,
+    LRValues,
+)
+from scaling_sweep.spec.loading import LoadedSweep, check_against_task, load_sweep, parse_sweep
+from scaling_sweep.spec.models import (
+    CheckSpec,
+    Horizon,
+    MethodSpec,
+    Parameters,
+    Resources,
+    Stability,
+    SweepSpec,
+    TaskSpec,
+    TrainedStart,
+)
+from scaling_sweep.spec.optimizers import OPTIMIZERS, Hyperparameter, OptimizerSpec
+
+__all__ = [
+    "OPTIMIZERS",
+    "BatchSizeRange",
+    "BatchSizeValues",
+    "CheckSpec",
+    "Horizon",
+    "Hyperparameter",
+    "LRByOptimizer",
+    "LRRange",
+    "LRValues",
+    "LoadedSweep",
+    "MethodSpec",
+    "OptimizerSpec",
+    "Parameters",
+    "Resources",
+    "Stability",
+    "SweepSpec",
+    "TaskSpec",
+    "TrainedStart",
+    "check_against_task",
+    "load_sweep",
+    "parse_sweep",
+]

@@ -1,0 +1,260 @@
+"""The two axes of a sweep, batch size and learning rate, as points of a lattice or as a list."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from scaling_sweep.spec.optimizers import OptimizerSpec
+from scaling_sweep.spec.section import (
+    Number,
+    Section,
+    Whole,
+    as_yaml,
+    exact_text,
+    listed,
+    mistake,
+    refuse_duplicates,
+)
+
+# Room inside float32, which learning rates are applied in (1e-38 to 3e38).
+_SMALLEST_LR, _LARGEST_LR = 1e-30, 1e30
+# Batches are indexed in memory; a guess far beyond any of them.
+_LARGEST_BATCH = 10**9
+# A guess: beyond it, a grid is a slip of the pen (the finest sensible one has 8 per octave).
+_MAX_PER_OCTAVE = 64
+# Rounding of an end such as 0.3535 to a lattice point 0.35355 is forgiven up to this share of the
+# lattice's step; far above float rounding, far below a step.
+_END_TOLERANCE = 1e-6
+
+PositiveLR = Annotated[Number, Field(ge=_SMALLEST_LR, le=_LARGEST_LR)]
+BatchSize = Annotated[Whole, Field(ge=1, le=_LARGEST_BATCH)]
+PerOctave = Annotated[Whole, Field(ge=1, le=_MAX_PER_OCTAVE, examples=[2])]
+
+
+def lattice(low: float, high: float, per_octave: int) -> tuple[float, ...]:
+    """Return the points 2^(k/per_octave) in [low, high], k any integer, ascending.
+
+    The lattice is anchored at 1 and not at an end: widening the range or multiplying
+    `per_octave` keeps every old point, so that a sweep is extended and not redone.
+    Points are rounded to 12 significant digits: machines differ in the last digit of a power.
+
+    Args:
+        low: Lower end, positive, included.
+        high: Upper end, included.
+        per_octave: Points per factor of 2.
+
+    Returns:
+        The points; empty when none lies in the range.
+
+    Example:
+        >>> lattice(0.3, 1, 2)
+        (0.353553390593, 0.5, 0.707106781187, 1.0)
+    """
+    first = math.ceil(math.log2(low) * per_octave - _END_TOLERANCE)
+    last = math.floor(math.log2(high) * per_octave + _END_TOLERANCE)
+    return tuple(float(f"{2 ** (k / per_octave):.12g}") for k in range(first, last + 1))
+
+
+def _neighbours(low: float, high: float, per_octave: int) -> tuple[float, float]:
+    """Return the lattice points just outside an empty range."""
+    below, above = 2 ** (-1 / per_octave), 2 ** (1 / per_octave)
+    return lattice(low * below, low, per_octave)[-1], lattice(high, high * above, per_octave)[0]
+
+
+class LRRange(Section):
+    """A logarithmic grid: every 2^(k/per_octave) from min to max, k any integer.
+
+    The grid is anchored at 1, so widening the range or multiplying `per_octave` keeps every
+    point there was and the sweep is extended.
+
+    Example:
+        >>> LRRange(min=0.25, max=1, per_octave=1).points()
+        (0.25, 0.5, 1.0)
+    """
+
+    min: PositiveLR = Field(examples=[0.001])
+    """Smallest learning rate that may occur; the grid begins at the first lattice point from here."""
+
+    max: PositiveLR = Field(examples=[16])
+    """Largest learning rate that may occur; the grid ends at the last lattice point up to here."""
+
+    per_octave: PerOctave
+    """Learning rates per factor of 2. Doubling it keeps the old grid."""
+
+    def points(self) -> tuple[float, ...]:
+        """Return the learning rates, ascending."""
+        return lattice(self.min, self.max, self.per_octave)
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        """Refuse ends in the wrong order and a range between two lattice points."""
+        _check_ends(self.min, self.max)
+        if not self.points():
+            below, above = _neighbours(self.min, self.max, self.per_octave)
+            _refuse_empty(self.min, self.max, self.per_octave, below, above)
+        return self
+
+
+class BatchSizeRange(Section):
+    """A logarithmic grid: every 2^(k/per_octave) from min to max, rounded to whole examples.
+
+    The grid is anchored at 1, so widening the range or multiplying `per_octave` keeps every
+    point there was and the sweep is extended.
+
+    Example:
+        >>> BatchSizeRange(min=1, max=8, per_octave=2).points()
+        (1, 2, 3, 4, 6, 8)
+    """
+
+    min: BatchSize = Field(examples=[1])
+    """Smallest batch size that may occur, in examples."""
+
+    max: BatchSize = Field(examples=[512])
+    """Largest batch size that may occur, in examples."""
+
+    per_octave: PerOctave
+    """Batch sizes per factor of 2. Doubling it keeps the old grid."""
+
+    def points(self) -> tuple[int, ...]:
+        """Return the batch sizes, ascending."""
+        # Rounding may carry a point into the range from outside, by at most a half.
+        around = lattice(max(self.min - 0.5, 0.5), self.max + 0.5, self.per_octave)
+        rounded = sorted({round(point) for point in around})
+        return tuple(size for size in rounded if self.min <= size <= self.max)
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        """Refuse ends in the wrong order and a range between two lattice points."""
+        _check_ends(self.min, self.max)
+        if not self.points():
+            below, above = _neighbours(self.min, self.max, self.per_octave)
+            _refuse_empty(self.min, self.max, self.per_octave, round(below), round(above))
+        return self
+
+
+def _check_ends(low: float, high: float) -> None:
+    """Refuse a minimum above the maximum."""
+    if low > high:
+        raise mistake(f"must not be above max, got {as_yaml(low)} with max {as_yaml(high)}", "min")
+
+
+def _refuse_empty(low: float, high: float, per_octave: int, below: float, above: float) -> None:
+    """Refuse a range without a point, naming the points it fell between."""
+    raise mistake(
+        f"an empty grid: no 2^(k/{per_octave}) lies between {exact_text(low)} and "
+        f"{exact_text(high)}; the nearest are {exact_text(below)} and {exact_text(above)}"
+    )
+
+
+class LRValues(Section):
+    """Learning rates, one by one.
+
+    Example:
+        >>> LRValues(values=[0.1, 0.01]).points()
+        (0.01, 0.1)
+    """
+
+    values: Annotated[tuple[PositiveLR, ...], BeforeValidator(listed)] = Field(
+        examples=[[0.01, 0.1, 1]], json_schema_extra={"minItems": 1}
+    )
+    """The learning rates, each positive, none twice."""
+
+    def points(self) -> tuple[float, ...]:
+        """Return the learning rates, ascending."""
+        return tuple(sorted(self.values))
+
+    @model_validator(mode="after")
+    def _check_values(self) -> Self:
+        """Refuse a value given twice."""
+        refuse_duplicates(self.values, "values")
+        return self
+
+
+class BatchSizeValues(Section):
+    """Batch sizes, one by one.
+
+    Example:
+        >>> BatchSizeValues(values=[16, 1]).points()
+        (1, 16)
+    """
+
+    values: Annotated[tuple[BatchSize, ...], BeforeValidator(listed)] = Field(
+        examples=[[1, 4, 16]], json_schema_extra={"minItems": 1}
+    )
+    """The batch sizes in examples, each at least 1, none twice."""
+
+    def points(self) -> tuple[int, ...]:
+        """Return the batch sizes, ascending."""
+        return tuple(sorted(self.values))
+
+    @model_validator(mode="after")
+    def _check_values(self) -> Self:
+        """Refuse a value given twice."""
+        refuse_duplicates(self.values, "values")
+        return self
+
+
+def _kind(given: object) -> str:
+    """Say which of the spellings of an axis is meant.
+
+    The angle brackets keep these words apart from the keys of a file: both end up in the
+    location of an error.
+    """
+    fields = getattr(type(given), "model_fields", given if isinstance(given, Mapping) else ())
+    return next((f"<{kind}>" for kind in ("values", "by_optimizer") if kind in fields), "<range>")
+
+
+def _check_spelling(given: object) -> object:
+    """Refuse what is neither a range nor a list, and what is both."""
+    if isinstance(given, Section):
+        return given
+    if isinstance(given, list | int | float) and not isinstance(given, bool):
+        values = as_yaml(given if isinstance(given, list) else [given])
+        raise mistake(
+            f"must be a mapping, got {as_yaml(given)}; did you mean {{values: {values}}}?"
+        )
+    if isinstance(given, Mapping):
+        both = sorted({"values", "by_optimizer"} & set(given))
+        if both and len(given) > 1 and {"min", "max", "per_octave", *both} >= set(given):
+            raise mistake(
+                f"{both[0]} stands alone, got {', '.join(map(str, given))}; "
+                "write either {values: […]} or {min: …, max: …, per_octave: …}"
+            )
+    return given
+
+
+LRGrid = Annotated[
+    Annotated[LRRange, Tag("<range>")] | Annotated[LRValues, Tag("<values>")],
+    Discriminator(_kind),
+    BeforeValidator(_check_spelling),
+]
+
+BatchSizeGrid = Annotated[
+    Annotated[BatchSizeRange, Tag("<range>")] | Annotated[BatchSizeValues, Tag("<values>")],
+    Discriminator(_kind),
+    BeforeValidator(_check_spelling),
+]
+
+
+class LRByOptimizer(Section):
+    """One grid of learning rates per optimizer: edges differ a hundredfold between them."""
+
+    by_optimizer: dict[str, LRGrid] = Field(
+        examples=[{"sgd": {"min": 0.01, "max": 8, "per_octave": 2}}]
+    )
+    """The grid of each optimizer, by its name (`adam`) or by its label (`adam(beta1=0.95)`)."""
+
+    def grid_for(self, optimizer: OptimizerSpec) -> "LRRange | LRValues | None":
+        """Return the grid of an optimizer, its label before its name; None when there is none."""
+        return self.by_optimizer.get(optimizer.label) or self.by_optimizer.get(optimizer.name)
+
+
+LRAxis = Annotated[
+    Annotated[LRRange, Tag("<range>")]
+    | Annotated[LRValues, Tag("<values>")]
+    | Annotated[LRByOptimizer, Tag("<by_optimizer>")],
+    Discriminator(_kind),
+    BeforeValidator(_check_spelling),
+]

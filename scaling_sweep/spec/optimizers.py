@@ -1,0 +1,143 @@
+"""The optimizers a sweep file may name, and their hyperparameters; what they compute is elsewhere."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Any, Self
+
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from scaling_sweep.spec.section import Number, Section, as_yaml, exact_text, mistake, nearest
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """A number an optimizer takes beside the learning rate.
+
+    Attributes:
+        default: Value when the sweep file says nothing; those of `torch.optim`.
+        below: Exclusive upper bound; every hyperparameter is at least 0.
+        meaning: One sentence for the documentation.
+    """
+
+    default: float
+    below: float | None
+    meaning: str
+
+
+_WEIGHT_DECAY = Hyperparameter(0.0, None, "L2 penalty added to the gradient.")
+_DECOUPLED = Hyperparameter(0.01, None, "Decay of the weights themselves, times the learning rate.")
+_MOMENTUM = Hyperparameter(0.9, 1.0, "Share of the last velocity that is kept.")
+_BETA1 = Hyperparameter(0.9, 1.0, "Decay of the mean of the gradient.")
+_BETA2 = Hyperparameter(0.999, 1.0, "Decay of the mean of the squared gradient.")
+_ALPHA = Hyperparameter(0.99, 1.0, "Decay of the mean of the squared gradient.")
+_EPS = Hyperparameter(1e-8, None, "Added to the denominator, the damping.")
+
+OPTIMIZERS: Mapping[str, Mapping[str, Hyperparameter]] = MappingProxyType(
+    {
+        "sgd": {"weight_decay": _WEIGHT_DECAY},
+        "momentum": {"momentum": _MOMENTUM, "weight_decay": _WEIGHT_DECAY},
+        "nesterov": {"momentum": _MOMENTUM, "weight_decay": _WEIGHT_DECAY},
+        "adam": {"beta1": _BETA1, "beta2": _BETA2, "eps": _EPS},
+        "adamw": {"beta1": _BETA1, "beta2": _BETA2, "eps": _EPS, "weight_decay": _DECOUPLED},
+        "rmsprop": {"alpha": _ALPHA, "eps": _EPS},
+    }
+)
+
+
+class OptimizerSpec(Section):
+    """An optimizer with all its hyperparameters, defaults filled in.
+
+    In a sweep file it is a name, `adam`, or a flat mapping, `{name: adam, beta1: 0.95}`.
+
+    Example:
+        >>> OptimizerSpec.model_validate("adam").label
+        'adam'
+        >>> adam = OptimizerSpec.model_validate({"name": "adam", "beta1": 0.95})
+        >>> adam.label, adam.hyperparameters["eps"]
+        ('adam(beta1=0.95)', 1e-08)
+    """
+
+    name: str = Field(examples=["adam"])
+    """One of the known optimizers."""
+
+    hyperparameters: dict[str, Annotated[Number, Field(ge=0)]] = {}
+    """Every hyperparameter of the optimizer; in a file they stand beside `name`."""
+
+    @classmethod
+    def expand(cls, given: object) -> object:
+        """Read a bare name, or gather the hyperparameters that stand beside `name`."""
+        if isinstance(given, str):
+            given = {"name": given}
+        if not isinstance(given, Mapping) or "name" not in given:
+            return given
+        name = given["name"]
+        if not isinstance(name, str) or name not in OPTIMIZERS:
+            raise mistake(f"unknown optimizer {as_yaml(name)}; {nearest(name, OPTIMIZERS)}")
+        values = {key: value for key, value in given.items() if key != "name"}
+        for key, value in values.items():
+            _check_hyperparameter(name, key, value)
+        return {"name": name, "hyperparameters": values}
+
+    @model_validator(mode="after")
+    def _fill_defaults(self) -> Self:
+        """Make two spellings of the same optimizer equal."""
+        defaults = {key: item.default for key, item in OPTIMIZERS[self.name].items()}
+        # The model is frozen for its users; here it is still being made.
+        object.__setattr__(self, "hyperparameters", defaults | self.hyperparameters)
+        return self
+
+    @property
+    def label(self) -> str:
+        """The name, with what differs from the defaults in brackets, keys sorted."""
+        table = OPTIMIZERS[self.name]
+        changed = [
+            f"{key}={exact_text(value)}"
+            for key, value in sorted(self.hyperparameters.items())
+            if value != table[key].default
+        ]
+        return f"{self.name}({', '.join(changed)})" if changed else self.name
+
+    def __hash__(self) -> int:
+        """Hash by label: `hyperparameters` is a dict."""
+        return hash(self.label)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe what a file may say: a name, or one flat mapping per optimizer."""
+        del schema, handler  # the model's own fields are not what stands in a file
+        names = {"type": "string", "enum": sorted(OPTIMIZERS)}
+        return {"anyOf": [names, *(_mapping_schema(name) for name in OPTIMIZERS)]}
+
+
+def _check_hyperparameter(name: str, key: str, value: object) -> None:
+    """Refuse a hyperparameter the optimizer does not have, or a value outside its range."""
+    known = OPTIMIZERS[name]
+    if key not in known:
+        raise mistake(f"{name} has no such hyperparameter; {nearest(key, known)}", key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise mistake(f"must be a number, got {as_yaml(value)}", key)
+    below = known[key].below
+    if not 0 <= value < (below if below is not None else float("inf")):
+        bounds = "from 0 up" if below is None else f"from 0 to below {below:g}"
+        raise mistake(f"must be a finite number {bounds}, got {as_yaml(value)}", key)
+
+
+def _mapping_schema(name: str) -> dict[str, Any]:
+    """Describe the flat mapping of one optimizer."""
+    properties: dict[str, Any] = {"name": {"const": name}}
+    for key, item in OPTIMIZERS[name].items():
+        bounds: dict[str, Any] = {"type": "number", "minimum": 0}
+        if item.below is not None:
+            bounds["exclusiveMaximum"] = item.below
+        properties[key] = {**bounds, "default": item.default, "description": item.meaning}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": ["name"],
+        "additionalProperties": False,
+    }
