@@ -1,6 +1,6 @@
 """What is said about one group of trials: the words that edges, laws, checks and reports share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -135,6 +135,17 @@ class LawFit:
         sigma: Standard deviation of log edge between seeds, natural log.
         lack_of_fit_p: p-value of the law against one free median per batch size.
         kept: Whether the law is within 4 AICc units of the best, so that its interval counts.
+        phi: Lack-of-fit factor, at least 1: how much wider than the seeds' spread alone allows
+            intervals must be because the law is a little off at each batch size.
+        on_box: Whether the exponent's interval reached the edge of the parameter box, so that the
+            data do not bound it.
+        num_units: (Batch size, seed) units in the fit.
+        num_seeds: Seeds among them.
+        num_batch_sizes: Batch sizes with a closed bracket.
+        num_examples: Size of the data when batches are drawn without replacement, else None.
+        theta: Shape ``[k]``, the law's own parameters (see :mod:`analysis.laws`).
+        covariance: Shape ``[k, k]``, their inverse information, without ``phi``.
+        draws: Shape ``[draws, k]``, their values over resampled seeds; empty below 3 seeds.
     """
 
     name: str
@@ -147,6 +158,17 @@ class LawFit:
     sigma: float
     lack_of_fit_p: float
     kept: bool
+    phi: float = 1.0
+    on_box: bool = False
+    num_units: int = 0
+    num_seeds: int = 0
+    num_batch_sizes: int = 0
+    num_examples: int | None = None
+    theta: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
+    covariance: np.ndarray = field(
+        default_factory=lambda: np.empty((0, 0)), repr=False, compare=False
+    )
+    draws: np.ndarray = field(default_factory=lambda: np.empty((0, 0)), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -167,6 +189,27 @@ class Band:
 
 
 @dataclass(frozen=True)
+class Sensitivity:
+    """What the same trials say under another criterion of "stable".
+
+    Attributes:
+        criterion: The criterion, as written on the command line.
+        law: The law reported, None when refused.
+        exponent: Its exponent, None when refused.
+        exponent_ci: 95 % profile interval over the kept laws (no bootstrap), None when refused.
+        outcome: What the check would say, None when nothing is predicted or the fit was refused.
+        refused: Why no law was fitted, None when one was.
+    """
+
+    criterion: str
+    law: str | None
+    exponent: float | None
+    exponent_ci: tuple[float, float] | None
+    outcome: Outcome | None
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
 class GroupFit:
     """Everything that is said about one group.
 
@@ -184,6 +227,9 @@ class GroupFit:
         check: The exponent held against theory.
         warnings: Sentences a reader must see before trusting the numbers.
         refused: Why no law was fitted, None when one was.
+        exponent_ci90: Union of the kept laws' 90 % intervals, None when refused.
+        sensitivity: The same group under a few other criteria; empty without loss columns.
+        num_examples: Size of the data when batches are drawn without replacement, else None.
     """
 
     key: GroupKey
@@ -199,7 +245,23 @@ class GroupFit:
     check: Check
     warnings: tuple[str, ...] = ()
     refused: str | None = None
+    exponent_ci90: tuple[float, float] | None = None
+    sensitivity: tuple[Sensitivity, ...] = ()
+    num_examples: int | None = None
 
     def best_law(self) -> LawFit | None:
         """Return the law that is reported, None when the fit was refused."""
         return next((law for law in self.laws if law.name == self.law), None)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Everything that is said about one table.
+
+    Attributes:
+        source: Where the table came from.
+        groups: One fit per group, in the order of their keys.
+    """
+
+    source: str
+    groups: tuple[GroupFit, ...]

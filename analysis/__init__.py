@@ -1,0 +1,1 @@
+"""Edges, laws, intervals and checks: everything that reads rows and trains nothing."""

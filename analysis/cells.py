@@ -1,0 +1,85 @@
+"""Edges as arrays: the brackets of one group, equal ones counted together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.likelihood import FloatArray
+from analysis.summaries import Edge
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Brackets of one group, equal ones of one batch size counted together.
+
+    Attributes:
+        batch_size: Shape ``[cells]``, examples per step.
+        low: Shape ``[cells]``, log of the largest stable learning rate, ``-inf`` when none.
+        high: Shape ``[cells]``, log of the smallest diverged one, ``inf`` when none.
+        counts: Shape ``[seeds, cells]``, how often each seed shows each bracket.
+    """
+
+    batch_size: FloatArray
+    low: FloatArray
+    high: FloatArray
+    counts: FloatArray
+
+    @property
+    def weights(self) -> FloatArray:
+        """Units in each cell, shape ``[cells]``."""
+        weights: FloatArray = self.counts.sum(0)
+        return weights
+
+    @property
+    def finite(self) -> np.ndarray:
+        """Which cells are closed at both ends, shape ``[cells]``."""
+        return np.isfinite(self.low) & np.isfinite(self.high)
+
+    @property
+    def num_units(self) -> int:
+        """Number of (batch size, seed) units."""
+        return round(float(self.counts.sum()))
+
+    @property
+    def num_seeds(self) -> int:
+        """Number of seeds."""
+        return len(self.counts)
+
+    @property
+    def num_batch_sizes(self) -> int:
+        """Batch sizes with at least one closed bracket."""
+        return int(np.unique(self.batch_size[self.finite]).size)
+
+    @property
+    def log_ratio(self) -> float:
+        """Median log width of the closed brackets, ``h`` of the grid; 0 when none is closed."""
+        finite = self.finite
+        widths = np.repeat((self.high - self.low)[finite], self.weights[finite].astype(int))
+        return float(np.median(widths)) if widths.size else 0.0
+
+
+def collect_cells(edges: Sequence[Edge]) -> Cells:
+    """Count equal brackets together; brackets open at both ends say nothing and are left out.
+
+    Args:
+        edges: Brackets of one group.
+
+    Returns:
+        The cells, ascending in batch size.
+
+    Example:
+        >>> cells = collect_cells([Edge(8, 0, 0.1, 0.2), Edge(8, 1, 0.1, 0.2), Edge(4, 0, 0, 0.1)])
+        >>> cells.batch_size.tolist(), cells.weights.tolist()
+        ([4.0, 8.0], [1.0, 2.0])
+    """
+    told = [edge for edge in edges if edge.lr_stable > 0 or np.isfinite(edge.lr_diverged)]
+    keys = sorted({(e.batch_size, e.lr_stable, e.lr_diverged) for e in told})
+    seeds = sorted({e.seed for e in told})
+    row, column = {seed: i for i, seed in enumerate(seeds)}, {key: i for i, key in enumerate(keys)}
+    counts = np.zeros((len(seeds), len(keys)))
+    for e in told:
+        counts[row[e.seed], column[e.batch_size, e.lr_stable, e.lr_diverged]] += 1
+    size, low, high = np.array(keys, dtype=float).reshape(-1, 3).T
+    with np.errstate(divide="ignore"):
+        return Cells(size, np.log(low), np.log(high), counts)

@@ -1,0 +1,219 @@
+"""From a table to everything that is said about it: one fit per group of trials."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.checks import check_exponent, predict_exponent
+from analysis.columns import GROUP_COLUMNS
+from analysis.criteria import Criterion, Kind, Reference, Verdict, judge, needed_columns
+from analysis.edges import find_edges, find_largest_stable, find_max_lr
+from analysis.fit_json import to_json, write_fit_json
+from analysis.fitting import fit_laws
+from analysis.refusals import refuse_edges, refuse_laws, warn_edges, warn_law, warn_sensitivity
+from analysis.results import Results
+from analysis.summaries import Edge, Fit, GroupFit, GroupKey, LawFit, NaiveSlope, Sensitivity
+from analysis.tables import ResultsError
+
+__all__ = ["Fit", "find_naive_slope", "fit_results", "to_json", "write_fit_json"]
+
+# Other places to draw the line, tried on every table that has losses. The exponent of a first
+# study moved by more than its interval over these (statistics.md, "Real data").
+_OTHER_CRITERIA = tuple(Criterion(Kind.FINAL, ratio) for ratio in (0.3, 0.7, 1.0))
+_FROM_START = Criterion(Kind.FINAL, 2.0, Reference.START)
+
+
+def find_naive_slope(frame: pd.DataFrame) -> NaiveSlope | None:
+    """Fit a straight line to log(largest stable learning rate) on log B, as people usually do.
+
+    Args:
+        frame: Rows of one group.
+
+    Returns:
+        The slope with Student's interval, None with fewer than 3 batch sizes.
+    """
+    largest = find_largest_stable(frame)
+    if len(largest) < 3:
+        return None
+    line = stats.linregress(np.log(largest.index.to_numpy(float)), np.log(largest.to_numpy(float)))
+    half = float(line.stderr * stats.t.ppf(0.975, len(largest) - 2))
+    slope = float(line.slope)
+    return NaiveSlope(slope, (slope - half, slope + half))
+
+
+def fit_results(
+    results: Results,
+    criterion: Criterion | None = None,
+    predicted: Mapping[str, float | None] | None = None,
+) -> Fit:
+    """Fit every group of a table.
+
+    Args:
+        results: The table.
+        criterion: Judge the trials anew by their losses; None keeps the table's verdicts.
+        predicted: Exponents to check against, by optimizer; they come before theory's.
+
+    Returns:
+        The fit, groups in the order of their keys.
+
+    Raises:
+        ResultsError: If the table has no verdicts and no criterion is given, or the criterion
+            needs losses that the table lacks.
+
+    Example:
+        >>> import numpy as np
+        >>> from analysis.simulate import Design, simulate_table
+        >>> from analysis.tables import normalize_table
+        >>> truth = lambda b: 2 / (1 + 30 / b)
+        >>> table = simulate_table(truth, Design(grid_ratio=1.2), np.random.default_rng(0))
+        >>> [group] = fit_results(Results(normalize_table(table, "x", {}).frame, "x")).groups
+        >>> group.law, group.check.predicted
+        ('saturating', 1.0)
+    """
+    frame = _judged(results, criterion)
+    groups = []
+    for values, rows in frame.groupby(list(GROUP_COLUMNS), sort=True):
+        key = GroupKey(*(str(value) for value in values))
+        predicted_exponent = predict_exponent(key.optimizer, predicted)
+        group = _fit_group(rows, key, predicted_exponent)
+        sensitivity = tuple(
+            _try_criterion(rows, key, predicted_exponent, other)
+            for other in _other_criteria(rows, criterion)
+        )
+        group = replace(group, sensitivity=sensitivity)
+        warnings = (*results.warnings, *group.warnings, *warn_sensitivity(group))
+        groups.append(replace(group, warnings=warnings))
+    return Fit(results.source, tuple(groups))
+
+
+def _judged(results: Results, criterion: Criterion | None) -> pd.DataFrame:
+    """Return the table with the verdicts that count."""
+    if criterion is None:
+        if not results.has_verdicts:
+            raise ResultsError(
+                f"{results.source} has losses but no verdicts: say what counts as stable, "
+                "as in --criterion final:0.5"
+            )
+        return results.frame
+    for name in needed_columns(criterion):
+        if results.frame[name].isna().all():
+            raise ResultsError(
+                f"{results.source} has no {name}, which --criterion {criterion} looks at: name "
+                f"the column with --map {name}=COLUMN, or choose another criterion"
+            )
+    return results.frame.assign(verdict=judge(criterion, results.frame).astype("string"))
+
+
+@dataclass(frozen=True)
+class _Usable:
+    """What the laws may be fitted to."""
+
+    edges: tuple[Edge, ...]
+    num_examples: int | None
+    warnings: tuple[str, ...] = ()
+    refused: str | None = None
+
+
+def _select(rows: pd.DataFrame, edges: tuple[Edge, ...]) -> _Usable:
+    """Leave out full batches, and settle how batches were drawn."""
+    samplings = rows["sampling"].unique()
+    sizes = rows["num_examples"].dropna().unique()
+    if len(samplings) > 1 or (samplings[0] == "epoch" and len(sizes) > 1):
+        return _Usable(
+            edges,
+            None,
+            refused="The trials drew their batches in different ways or from data of different "
+            "sizes: give them different task names, so that they are fitted apart.",
+        )
+    if samplings[0] != "epoch":
+        return _Usable(edges, None)
+    if not len(sizes):
+        warning = (
+            "Batches were drawn without replacement, but the table does not say from how many "
+            "examples (num_examples): treated as with replacement."
+        )
+        return _Usable(edges, None, (warning,))
+    num_examples = int(sizes[0])
+    if rows["batch_size"].max() > num_examples:
+        raise ResultsError(
+            f"batch size {rows['batch_size'].max()} is larger than num_examples {num_examples}, "
+            "which cannot be when sampling without replacement (sampling: epoch)"
+        )
+    kept = tuple(edge for edge in edges if edge.batch_size < num_examples)
+    full = f"Batch size {num_examples} is all the data and has no noise: left out of the laws."
+    return _Usable(kept, num_examples, (full,) if len(kept) < len(edges) else ())
+
+
+def _fit_group(rows: pd.DataFrame, key: GroupKey, predicted: float | None) -> GroupFit:
+    """Fit one group, or say why not."""
+    seed_edges = find_edges(rows)
+    edges = find_max_lr(seed_edges)
+    usable = _select(rows, seed_edges)
+    refused = usable.refused or refuse_edges(usable.edges)
+    laws: tuple[LawFit, ...] = ()
+    if refused is None:
+        laws = fit_laws(usable.edges, usable.num_examples)
+        refused = refuse_laws(laws, usable.edges)
+    if refused is not None:
+        laws = ()
+    kept = [law for law in laws if law.kept]
+    ci, ci90 = (
+        _union([law.exponent_ci for law in kept]),
+        _union([law.exponent_ci90 for law in kept]),
+    )
+    num_failed = int((rows["verdict"] == Verdict.FAILED).sum())
+    failed = (f"{num_failed} of {len(rows)} trials failed and say nothing.",) if num_failed else ()
+    return GroupFit(
+        key=key,
+        num_trials=len(rows),
+        num_failed=num_failed,
+        seed_edges=seed_edges,
+        edges=edges,
+        laws=laws,
+        law=laws[0].name if laws else None,
+        exponent=laws[0].exponent if laws else None,
+        exponent_ci=ci,
+        naive_slope=find_naive_slope(rows),
+        check=check_exponent(predicted, ci, ci90),
+        warnings=(
+            *failed,
+            *usable.warnings,
+            *warn_edges(seed_edges, edges),
+            *(warn_law(laws[0], usable.edges) if laws else ()),
+        ),
+        refused=refused,
+        exponent_ci90=ci90,
+        num_examples=usable.num_examples,
+    )
+
+
+def _union(intervals: list[tuple[float, float]]) -> tuple[float, float] | None:
+    """Return the hull of intervals, None of none."""
+    if not intervals:
+        return None
+    return min(low for low, _ in intervals), max(high for _, high in intervals)
+
+
+def _other_criteria(rows: pd.DataFrame, criterion: Criterion | None) -> tuple[Criterion, ...]:
+    """Return the other criteria that the group's losses allow."""
+    others = _OTHER_CRITERIA
+    if (rows["start"] != "init").any():
+        others = (*others, _FROM_START)
+    return tuple(
+        other
+        for other in others
+        if other != criterion and all(rows[name].notna().any() for name in needed_columns(other))
+    )
+
+
+def _try_criterion(
+    rows: pd.DataFrame, key: GroupKey, predicted: float | None, criterion: Criterion
+) -> Sensitivity:
+    """Fit one group under another criterion."""
+    fit = _fit_group(rows.assign(verdict=judge(criterion, rows)), key, predicted)
+    return Sensitivity(
+        str(criterion), fit.law, fit.exponent, fit.exponent_ci, fit.check.outcome, fit.refused
+    )

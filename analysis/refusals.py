@@ -1,0 +1,194 @@
+"""When the data cannot bear a law, and when they bear it only with a warning: in sentences."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.cells import collect_cells
+from analysis.edges import SIGMA_FLOOR
+from analysis.laws import effective_batch_size, find_law
+from analysis.summaries import Censoring, Edge, GroupFit, LawFit, MaxLR
+
+# Thresholds of statistics.md, "Refuse to fit" and "Warn".
+_MIN_BATCH_SIZES = 4
+_LACK_OF_FIT_P = 1e-3
+_MIN_SEEDS = 3
+_MAX_RATIO_TO_SIGMA = 4.0
+_MAX_NON_MONOTONE = 0.25
+# Where all brackets hold the law, the grid decides the interval. Up to this ratio that interval
+# was found to cover (benchmarks/coverage.py); a coarser grid would fit any law.
+_COARSE_GRID_RATIO = 2**0.5 * 1.01
+
+
+def refuse_edges(edges: Sequence[Edge]) -> str | None:
+    """Say why no law should be fitted to these edges, None when one may.
+
+    Args:
+        edges: Brackets of one group.
+
+    Returns:
+        A sentence, or None.
+
+    Example:
+        >>> refuse_edges([Edge(8, 0, 0.1, float("inf")), Edge(16, 0, 0.1, float("inf"))])
+        'Every learning rate was stable: add larger ones until some diverge.'
+    """
+    if not edges:
+        return "No trial has a measurement: all failed."
+    if all(edge.censored is Censoring.RIGHT for edge in edges):
+        return "Every learning rate was stable: add larger ones until some diverge."
+    if all(edge.censored is Censoring.LEFT for edge in edges):
+        return "Every learning rate diverged: add smaller ones until some are stable."
+    closed = {e.batch_size for e in edges if e.lr_stable > 0 and np.isfinite(e.lr_diverged)}
+    if len(closed) < _MIN_BATCH_SIZES:
+        sizes = "batch size has" if len(closed) == 1 else "batch sizes have"
+        return (
+            f"Only {len(closed)} {sizes} both a stable and a diverged learning rate, a law needs "
+            f"at least {_MIN_BATCH_SIZES}: through fewer points any exponent fits."
+        )
+    return None
+
+
+def refuse_laws(laws: Sequence[LawFit], edges: Sequence[Edge]) -> str | None:
+    """Say why the fitted laws should not be believed, None when they may.
+
+    Args:
+        laws: All fits of one group, best first.
+        edges: The brackets they were fitted to.
+
+    Returns:
+        A sentence, or None.
+    """
+    kept = [law for law in laws if law.kept]
+    if not kept:
+        return (
+            f"Only {len(edges)} edges are known, too few to choose a law: add seeds or batch sizes."
+        )
+    if all(law.lack_of_fit_p < _LACK_OF_FIT_P for law in kept):
+        names = " and ".join(law.name for law in kept)
+        return (
+            f"No law describes the edges: {names} miss{'es' if len(kept) == 1 else ''} them by "
+            f"more than the spread between seeds allows (p < {_LACK_OF_FIT_P:g})."
+        )
+    ratio = float(np.exp(collect_cells(edges).log_ratio))
+    if ratio > _COARSE_GRID_RATIO and is_perfect(kept[0], edges):
+        return (
+            "The fit is perfect because the grid is too coarse: neighbouring learning rates differ "
+            f"by a factor {ratio:.3g} and every bracket holds the law; use a factor of at most "
+            "1.41, or give each seed its own learning rates."
+        )
+    return _refuse_interval(kept)
+
+
+def _refuse_interval(kept: Sequence[LawFit]) -> str | None:
+    """Refuse an exponent that the data do not bound."""
+    low = min(kept, key=lambda law: law.exponent_ci[0])
+    if low.exponent_ci[0] <= 0 or (low.on_box and low.exponent_ci[0] < 0.02):
+        return (
+            f"The data do not show that LR_max grows with batch size: the 95 % interval of the "
+            f"{low.name} law's exponent reaches {min(low.exponent_ci[0], 0.0):.2f}."
+        )
+    boxed = next((law for law in kept if law.on_box), None)
+    if boxed is not None:
+        return (
+            f"The data do not bound the exponent of the {boxed.name} law, which fits as well as "
+            f"any: its interval [{boxed.exponent_ci[0]:.2f}, {boxed.exponent_ci[1]:.2f}] ends "
+            "where the search ends; add smaller batch sizes or seeds."
+        )
+    return None
+
+
+def is_perfect(law: LawFit, edges: Sequence[Edge]) -> bool:
+    """Say whether every bracket holds the law and no spread between seeds is seen.
+
+    Args:
+        law: A fitted law.
+        edges: The brackets it was fitted to.
+
+    Returns:
+        Whether the grid, not the data, limits the fit.
+    """
+    cells = collect_cells(edges)
+    if law.sigma > 1.01 * SIGMA_FLOOR * cells.log_ratio:
+        return False
+    effective = effective_batch_size(cells.batch_size, law.num_examples)
+    log_lr = find_law(law.name).predict(law.theta[None], np.log(effective))[0]
+    return bool(np.all((cells.low <= log_lr) & (log_lr <= cells.high)))
+
+
+def _join(sizes: Sequence[int]) -> str:
+    """List batch sizes."""
+    return ", ".join(str(size) for size in sizes)
+
+
+def warn_edges(seed_edges: Sequence[Edge], edges: Sequence[MaxLR]) -> tuple[str, ...]:
+    """Say what a reader must know about the edges themselves.
+
+    Args:
+        seed_edges: Brackets of one group.
+        edges: LR_max of its batch sizes.
+
+    Returns:
+        Sentences.
+    """
+    warnings = []
+    seeds = max((edge.num_seeds for edge in edges), default=0)
+    if 0 < seeds < _MIN_SEEDS:
+        warnings.append(
+            f"Only {seeds} seed{'s' if seeds > 1 else ''}: the spread between seeds is hardly "
+            f"known, so intervals may be too narrow; use at least {_MIN_SEEDS}, better 6."
+        )
+    mixed = sum(edge.num_misplaced > 0 for edge in seed_edges)
+    if seed_edges and mixed / len(seed_edges) > _MAX_NON_MONOTONE:
+        warnings.append(
+            f"{mixed} of {len(seed_edges)} (batch size, seed) units are not monotone: a trial was "
+            "stable above one that diverged. The criterion may not be a sharp one."
+        )
+    for side, words in (
+        (Censoring.RIGHT, "most seeds were stable at the largest learning rate: add larger ones"),
+        (Censoring.LEFT, "most seeds diverged at the smallest learning rate: add smaller ones"),
+    ):
+        sizes = [edge.batch_size for edge in edges if edge.censored is side]
+        if sizes and len(sizes) < len(edges):
+            warnings.append(f"At batch size {_join(sizes)} {words}.")
+    return tuple(warnings)
+
+
+def warn_law(law: LawFit, edges: Sequence[Edge]) -> tuple[str, ...]:
+    """Say what a reader must know about the law reported.
+
+    Args:
+        law: The law.
+        edges: The brackets it was fitted to.
+
+    Returns:
+        Sentences.
+    """
+    log_ratio = collect_cells(edges).log_ratio
+    if log_ratio / law.sigma <= _MAX_RATIO_TO_SIGMA:
+        return ()
+    return (
+        f"The learning rates (factor {np.exp(log_ratio):.3g}) are coarse beside the spread of the "
+        f"edges (factor {np.exp(law.sigma):.3g}): the grid limits the interval; a finer one, or "
+        "one of its own for each seed, would sharpen it.",
+    )
+
+
+def warn_sensitivity(group: GroupFit) -> tuple[str, ...]:
+    """Say under which other criteria the outcome would change.
+
+    Args:
+        group: A fit with its sensitivity filled in.
+
+    Returns:
+        One sentence, or none.
+    """
+    changed = [
+        f"{'refused' if other.outcome is None else other.outcome} with {other.criterion}"
+        for other in group.sensitivity
+        if other.outcome is not group.check.outcome
+    ]
+    if not changed or group.check.predicted is None:
+        return ()
+    here = "refused" if group.check.outcome is None else str(group.check.outcome)
+    return (f"Criterion-sensitive: {here} here, but {', '.join(changed)}.",)

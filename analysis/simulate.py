@@ -1,0 +1,99 @@
+"""Tables of trials with a known truth, to test the fit with and to plan with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from analysis.criteria import Verdict
+
+
+@dataclass(frozen=True)
+class Design:
+    """Which trials are run and how their edges scatter.
+
+    Attributes:
+        batch_sizes: Examples per step.
+        num_seeds: Replicates per batch size.
+        grid_ratio: Ratio of neighbouring learning rates, above 1.
+        sigma: Standard deviation of the log edge between seeds, natural log.
+        drift: Correlation of one seed's deviations at neighbouring batch sizes, in [0, 1).
+        margin: Log distance by which the grid reaches beyond the smallest and largest edge.
+        staggered: Whether each seed has its own lattice of learning rates.
+    """
+
+    batch_sizes: Sequence[int] = field(default_factory=lambda: tuple(2**i for i in range(10)))
+    num_seeds: int = 6
+    grid_ratio: float = 2**0.5
+    sigma: float = 0.15
+    drift: float = 0.0
+    margin: float = 1.0
+    staggered: bool = False
+
+
+def draw_log_edges(log_lr_max: np.ndarray, design: Design, rng: np.random.Generator) -> np.ndarray:
+    """Draw one log edge per (seed, batch size).
+
+    Args:
+        log_lr_max: Shape ``[batch sizes]``, log of the true median edge.
+        design: How edges scatter.
+        rng: Source of randomness.
+
+    Returns:
+        Shape ``[seeds, batch sizes]``.
+    """
+    noise = rng.normal(size=(design.num_seeds, log_lr_max.size))
+    for i in range(1, log_lr_max.size):
+        noise[:, i] = design.drift * noise[:, i - 1] + np.sqrt(1 - design.drift**2) * noise[:, i]
+    edges: np.ndarray = log_lr_max + design.sigma * noise
+    return edges
+
+
+def simulate_table(
+    lr_max: Callable[[np.ndarray], np.ndarray],
+    design: Design,
+    rng: np.random.Generator,
+    optimizer: str = "sgd",
+) -> pd.DataFrame:
+    """Simulate a sweep over a lattice of learning rates.
+
+    Every seed has one edge per batch size; a trial diverges when its learning rate exceeds it.
+
+    Args:
+        lr_max: The true LR_max as a function of batch size.
+        design: Which trials are run.
+        rng: Source of randomness.
+        optimizer: What the table says was swept.
+
+    Returns:
+        A table with the columns that a fit needs.
+
+    Example:
+        >>> table = simulate_table(lambda b: 0.01 * b, Design(), np.random.default_rng(0))
+        >>> sorted(table["verdict"].unique()), int(table["batch_size"].nunique())
+        (['diverged', 'stable'], 10)
+    """
+    sizes = np.asarray(design.batch_sizes)
+    log_truth = np.log(np.asarray(lr_max(sizes.astype(float)), dtype=float))
+    edges = draw_log_edges(log_truth, design, rng)
+    step = np.log(design.grid_ratio)
+    # A lattice through 0 that has nothing to do with the truth, unlike one laid around it.
+    first = np.floor((log_truth.min() - design.margin) / step)
+    last = np.ceil((log_truth.max() + design.margin) / step)
+    lattice = step * np.arange(first, last + 1)
+    shift = step * np.arange(design.num_seeds) / design.num_seeds * design.staggered
+    seed, size, lr = np.meshgrid(
+        np.arange(design.num_seeds), np.arange(sizes.size), lattice, indexing="ij"
+    )
+    log_lr = (lr + shift[seed]).ravel()
+    diverged = log_lr > edges[seed.ravel(), size.ravel()]
+    return pd.DataFrame(
+        {
+            "optimizer": optimizer,
+            "batch_size": sizes[size.ravel()],
+            "lr": np.exp(log_lr),
+            "seed": seed.ravel(),
+            "verdict": np.where(diverged, Verdict.DIVERGED.value, Verdict.STABLE.value),
+        }
+    )
