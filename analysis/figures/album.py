@@ -1,0 +1,142 @@
+"""All figures of a study: drawn with a caption each, for the report and for files."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.figures.canvas import save_figure
+from analysis.figures.edges import edge_figure
+from analysis.figures.losses import compute_losses, loss_figure
+from analysis.figures.outcomes import outcome_figure
+from analysis.figures.sensitivity import sensitivity_figure
+from analysis.formatting import group_title
+from analysis.results import Results
+from analysis.summaries import Fit, GroupFit, GroupKey
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure of one group.
+
+    Attributes:
+        name: What it shows, usable in a file name.
+        figure: The drawing.
+        title: Its first words.
+        caption: How to read it.
+    """
+
+    name: str
+    figure: Figure
+    title: str
+    caption: str
+
+
+def select_trials(frame: pd.DataFrame, key: GroupKey) -> pd.DataFrame:
+    """Return the rows of one group.
+
+    Args:
+        frame: The table of results.
+        key: What the group's trials share; a column the table lacks selects nothing out.
+
+    Returns:
+        The rows whose columns equal the key's.
+    """
+    chosen = pd.Series(data=True, index=frame.index)
+    for field in ("task", "method", "optimizer", "start", "horizon"):
+        if field in frame:
+            chosen &= frame[field].astype(str) == getattr(key, field)
+    return frame[chosen]
+
+
+def draw_pictures(
+    group: GroupFit, trials: pd.DataFrame, curves: pd.DataFrame | None
+) -> Iterator[Picture]:
+    """Draw every figure that the data of one group allow.
+
+    Args:
+        group: A fitted or refused group.
+        trials: Its rows.
+        curves: The table of loss curves, None when there is none.
+
+    Yields:
+        The edges with the laws, the grid of outcomes, loss curves, the sensitivity.
+    """
+    if group.edges:
+        yield Picture(
+            "edges",
+            edge_figure(group),
+            "Where stability ends.",
+            "Each dot is the learning rate above which training no longer works at that batch "
+            "size; the grey bars are the brackets of the single seeds, from the last stable to the "
+            "first diverged learning rate. A dot that climbs along a dotted line follows that "
+            "slope. The bold curve is the law reported, thin curves are laws that fit nearly as "
+            "well, and the shaded bands are their 95 % intervals.",
+        )
+    if not trials.empty:
+        yield Picture(
+            "outcomes",
+            outcome_figure(trials, group),
+            "Every trial.",
+            "One cell per batch size and learning rate: blue where training was stable under every "
+            "seed, orange where it diverged under every seed, paler in between. The black line is "
+            "the edge, a triangle at the border means that it lies outside the grid.",
+        )
+    panels = compute_losses(trials, curves, group) if curves is not None else ()
+    if panels:
+        yield Picture(
+            "losses",
+            loss_figure(panels),
+            "Both sides of the edge.",
+            "Training loss of the two trials of each seed that bracket its edge, as a multiple of "
+            "the loss before training. A triangle marks where a curve left the picture or stopped "
+            "being a finite number.",
+        )
+    if group.sensitivity:
+        yield Picture(
+            "sensitivity",
+            sensitivity_figure(group),
+            "Does the answer hang on the criterion?",
+            "The same trials judged again by other definitions of stable. Where these intervals do "
+            "not overlap, the exponent says as much about the definition as about the optimizer.",
+        )
+
+
+def save_figures(
+    fit: Fit,
+    results: Results,
+    curves: pd.DataFrame | None,
+    folder: Path,
+    formats: Sequence[str] = ("png", "svg"),
+) -> tuple[Path, ...]:
+    """Write every figure of a study to files of its own.
+
+    Args:
+        fit: Of one table.
+        results: The table.
+        curves: The table of loss curves, None when there is none.
+        folder: Made if it is missing.
+        formats: Endings out of ``canvas.FORMATS``.
+
+    Returns:
+        The files written, ``<number of the group>-<optimizer>-<figure>.<format>``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    keys = [group.key for group in fit.groups]
+    for number, group in enumerate(fit.groups, start=1):
+        stem = f"{number}-{_file_name(group_title(group.key, keys))}"
+        for picture in draw_pictures(group, select_trials(results.frame, group.key), curves):
+            for ending in formats:
+                path = folder / f"{stem}-{picture.name}.{ending}"
+                save_figure(picture.figure, path)
+                written.append(path)
+    return tuple(written)
+
+
+def _file_name(title: str) -> str:
+    """Return a title as part of a file name: plain letters and digits, at most 60 of them."""
+    kept = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in title)
+    return "-".join(part for part in kept.lower().split("-") if part)[:60].strip("-") or "group"

@@ -1,0 +1,39 @@
+"""The table of loss curves that lies beside the results: ``curves.parquet``."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+CURVES_SCHEMA = pa.schema(
+    [
+        pa.field("trial_id", pa.string(), nullable=False),
+        pa.field("step", pa.list_(pa.int32()), nullable=False),
+        pa.field("loss", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+"""One row per trial: the updates made so far (ascending, thinned) and the training loss there,
+a mean over a window of examples in the unit of the task; it may end with a value not finite."""
+
+
+def read_curves(path: Path) -> pd.DataFrame:
+    """Read a table of loss curves.
+
+    Args:
+        path: A parquet file with at least the columns of ``CURVES_SCHEMA``.
+
+    Returns:
+        One row per trial with ``trial_id``, ``step`` and ``loss``.
+
+    Raises:
+        ValueError: If it is no parquet file, or lacks a column.
+    """
+    try:
+        table = pq.read_table(path, columns=CURVES_SCHEMA.names)
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise ValueError(f"{path} is no parquet file of loss curves: {error}") from error
+    missing = [name for name in CURVES_SCHEMA.names if name not in table.column_names]
+    if missing:
+        raise ValueError(f"{path} lacks the column {missing[0]!r} that every table of curves has.")
+    return table.to_pandas()

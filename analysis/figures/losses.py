@@ -1,0 +1,179 @@
+"""Loss curves on both sides of the edge, for a few batch sizes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures import canvas
+from analysis.summaries import Censoring, Edge, GroupFit
+
+_NUM_PANELS = 3
+# Above this multiple of the initial loss a curve is cut: what matters is that it left (guess).
+_CEILING = 20.0
+# A trained network may reach 1e-6 of its initial loss; nothing is to be seen down there (guess).
+_FLOOR = 1e-4
+
+
+@dataclass(frozen=True)
+class LossCurve:
+    """The training loss of one trial.
+
+    Attributes:
+        step: Shape ``[n]``, updates made.
+        ratio: Shape ``[n]``, training loss as a multiple of the initial loss, finite.
+        stable: Whether the trial was judged stable.
+        left_at: The step where the curve left the axes or stopped being finite; NaN if it never
+            did.
+    """
+
+    step: np.ndarray
+    ratio: np.ndarray
+    stable: bool
+    left_at: float
+
+
+@dataclass(frozen=True)
+class LossPanel:
+    """The curves of one batch size.
+
+    Attributes:
+        batch_size: Examples per step.
+        curves: For every seed the trials on both sides of its edge.
+    """
+
+    batch_size: int
+    curves: tuple[LossCurve, ...]
+
+
+def compute_losses(
+    trials: pd.DataFrame, curves: pd.DataFrame, group: GroupFit
+) -> tuple[LossPanel, ...]:
+    """Pick the trials next to the edge and bring their losses to one scale.
+
+    Args:
+        trials: One row per trial of this group, with ``trial_id``, ``batch_size``, ``lr``,
+            ``seed`` and ``verdict``; ``initial_loss`` where it is known.
+        curves: The table of loss curves, see ``loss_table``.
+        group: Where the edges come from.
+
+    Returns:
+        At most three panels, from small to large batch sizes; none if no trial next to an edge
+        has a curve.
+    """
+    if "trial_id" not in trials or curves.empty:
+        return ()
+    inside = [edge.batch_size for edge in group.edges if edge.censored is Censoring.NONE]
+    places = np.linspace(0, max(len(inside) - 1, 0), _NUM_PANELS).round().astype(int)
+    chosen = {inside[place] for place in places} if inside else set()
+    beside = [
+        edge
+        for edge in group.seed_edges
+        if edge.batch_size in chosen and edge.censored is Censoring.NONE
+    ]
+    picked = _pick_trials(trials, beside).merge(curves, on="trial_id")
+    return tuple(
+        LossPanel(size, tuple(_scale_curves(picked[picked["batch_size"] == size])))
+        for size in sorted(chosen)
+        if (picked["batch_size"] == size).any()
+    )
+
+
+def _pick_trials(trials: pd.DataFrame, edges: list[Edge]) -> pd.DataFrame:
+    """Return the measured trials at the two ends of these brackets."""
+    keys = pd.DataFrame(
+        [(edge.batch_size, edge.seed, lr) for edge in edges for lr in _bracket(edge)],
+        columns=["batch_size", "seed", "lr"],
+    )
+    if keys.empty:
+        return trials.iloc[:0]
+    return trials[trials["verdict"] != "failed"].merge(keys, on=["batch_size", "seed", "lr"])
+
+
+def _bracket(edge: Edge) -> tuple[float, float]:
+    return edge.lr_stable, edge.lr_diverged
+
+
+def _scale_curves(rows: pd.DataFrame) -> Iterator[LossCurve]:
+    for row in rows.itertuples():
+        step, loss = np.asarray(row.step), np.asarray(row.loss, dtype=float)
+        if loss.size == 0:
+            continue
+        initial = float(getattr(row, "initial_loss", np.nan))
+        ratio = loss / (initial if initial > 0 else loss[0])
+        left = np.flatnonzero(~(ratio <= _CEILING))
+        end = left[0] if left.size else ratio.size
+        left_at = float(step[end]) if left.size else _find_blow_up(row)
+        yield LossCurve(
+            step=step[:end],
+            ratio=np.maximum(ratio[:end], _FLOOR),
+            stable=bool(row.verdict == "stable"),
+            left_at=left_at,
+        )
+
+
+def _find_blow_up(row: Any) -> float:  # noqa: ANN401 - a row of itertuples has no nameable type
+    """Return the first step that was not finite, where the table knows it."""
+    step = getattr(row, "first_nonfinite_step", None)
+    return np.nan if step is None or pd.isna(step) or step < 0 else float(step)
+
+
+def draw_panel(panel: LossPanel, axes: Axes) -> None:
+    """Draw the curves of one batch size.
+
+    Args:
+        panel: The numbers.
+        axes: Changed in place; its vertical axis becomes logarithmic.
+    """
+    for curve in sorted(panel.curves, key=lambda curve: not curve.stable):
+        color = canvas.STABLE if curve.stable else canvas.DIVERGED_LINE
+        label = f"{'stable' if curve.stable else 'diverged'}, next to the edge"
+        axes.plot(curve.step, curve.ratio, color=color, linewidth=1.1, alpha=0.8, label=label)
+        if np.isfinite(curve.left_at):
+            axes.plot(
+                [curve.left_at],
+                [_CEILING],
+                "^",
+                color=color,
+                markersize=6,
+                clip_on=False,
+                zorder=5,
+                label="left the picture",
+            )
+    axes.axhline(1.0, color=canvas.MUTED, linewidth=0.8, linestyle=":")
+    axes.set_title(f"B = {panel.batch_size}", fontsize=canvas.FONT_SIZE, color=canvas.INK)
+    canvas.style_axes(axes, "step (updates)", "")
+
+
+def draw_losses(panels: tuple[LossPanel, ...], figure: Figure) -> None:
+    """Draw the panels side by side on one scale.
+
+    Args:
+        panels: At least one.
+        figure: Changed in place.
+    """
+    lowest = min(curve.ratio.min(initial=1.0) for panel in panels for curve in panel.curves)
+    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for panel, axes in zip(panels, row, strict=True):
+        draw_panel(panel, axes)
+        canvas.scale_log_axis(axes, lowest / 1.5, _CEILING)
+    row[0].set_ylabel("training loss / initial loss", fontsize=canvas.FONT_SIZE, color=canvas.INK)
+
+
+def loss_figure(panels: tuple[LossPanel, ...]) -> Figure:
+    """Draw the loss curves of one group.
+
+    Args:
+        panels: What ``compute_losses`` gave, at least one.
+
+    Returns:
+        A figure 7 inches wide.
+    """
+    figure = canvas.new_figure(7.0, 3.1)
+    draw_losses(panels, figure)
+    canvas.legend_below(figure, 3)
+    return figure

@@ -1,0 +1,261 @@
+"""The report: one HTML page that needs nothing from outside."""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+
+from analysis import formatting, sentences
+from analysis.criteria import Criterion, judge
+from analysis.figures.album import Picture, draw_pictures, select_trials
+from analysis.figures.canvas import render_svg
+from analysis.glossary import GLOSSARY
+from analysis.results import Results
+from analysis.summaries import Fit, GroupFit, Outcome
+from analysis.sweep_text import find_criterion, find_name, find_question
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A group's outcome in a word.
+
+    Attributes:
+        text: The word.
+        tone: The style sheet's class for it.
+    """
+
+    text: str
+    tone: str
+
+
+_BADGES = {
+    Outcome.CONFIRMED: Badge("confirmed", "good"),
+    Outcome.REFUTED: Badge("refuted", "bad"),
+    Outcome.INCONCLUSIVE: Badge("inconclusive", "open"),
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Trials that failed for the same reason.
+
+    Attributes:
+        reason: As the table has it.
+        num_trials: How many.
+        batch_sizes: Where, ascending.
+    """
+
+    reason: str
+    num_trials: int
+    batch_sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line about where the trials ran.
+
+    Attributes:
+        name: What it is about.
+        value: What it says.
+    """
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """What the page shows of one group beside its numbers.
+
+    Attributes:
+        fit: The numbers.
+        title: Its name among the groups.
+        badge: Its outcome.
+        pictures: Its figures.
+        failures: Its failed trials by reason, the most frequent first.
+    """
+
+    fit: GroupFit
+    title: str
+    badge: Badge
+    pictures: tuple[Picture, ...]
+    failures: tuple[Failure, ...]
+
+
+def write_report(
+    fit: Fit,
+    results: Results,
+    curves: pd.DataFrame | None,
+    path: Path,
+    criterion: Criterion | None = None,
+) -> None:
+    """Write the report of a fit as one HTML page.
+
+    Args:
+        fit: What was found.
+        results: The table it was found in.
+        curves: The table of loss curves, None when there is none.
+        path: Where to write; its folder exists.
+        criterion: How the trials were judged again, None when by the table's own verdicts.
+    """
+    path.write_text(render_report(fit, results, curves, criterion), encoding="utf-8")
+
+
+def render_report(
+    fit: Fit, results: Results, curves: pd.DataFrame | None, criterion: Criterion | None = None
+) -> str:
+    """Make the page.
+
+    Args:
+        fit: What was found.
+        results: The table it was found in.
+        curves: The table of loss curves, None when there is none.
+        criterion: How the trials were judged again, None when by the table's own verdicts.
+
+    Returns:
+        HTML. Every string from the table or the sweep file is escaped.
+    """
+    if criterion is not None:
+        verdict = judge(criterion, results.frame)
+        results = replace(results, frame=results.frame.assign(verdict=verdict))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "raised": raise_exponents,
+        "rate": formatting.format_rate,
+        "number": formatting.format_number,
+        "exponent": formatting.format_exponent,
+        "interval": formatting.format_interval,
+        "lr_interval": formatting.format_lr_interval,
+        "join_words": formatting.join_words,
+        "headline": sentences.headline,
+        "data_uri": embed_figure,
+    }
+    return environment.get_template("report.html.j2").render(
+        title=find_name(results.sweep_text or "") or Path(results.source).stem,
+        question=find_question(results.sweep_text or ""),
+        groups=list(collect_groups(fit, results, curves)),
+        judged=sentences.describe_criterion(criterion or _find_judge(results)),
+        results=results,
+        facts=list(list_facts(results.environment)),
+        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        sentences=sentences,
+        glossary=GLOSSARY,
+    )
+
+
+def _find_judge(results: Results) -> Criterion | None:
+    """Return what the trials were judged by, None when only its maker knows."""
+    return None if results.sweep_text is None else find_criterion(results.sweep_text)
+
+
+def collect_groups(fit: Fit, results: Results, curves: pd.DataFrame | None) -> Iterator[GroupView]:
+    """Gather what the page shows, group by group.
+
+    Args:
+        fit: What was found.
+        results: The table it was found in.
+        curves: The table of loss curves, None when there is none.
+
+    Yields:
+        One view per group, in the order of the fit.
+    """
+    keys = [group.key for group in fit.groups]
+    for group in fit.groups:
+        trials = select_trials(results.frame, group.key)
+        yield GroupView(
+            fit=group,
+            title=formatting.group_title(group.key, keys),
+            badge=choose_badge(group),
+            pictures=tuple(draw_pictures(group, trials, curves)),
+            failures=tuple(count_failures(trials)),
+        )
+
+
+def choose_badge(group: GroupFit) -> Badge:
+    """Return a group's outcome in a word."""
+    if group.best_law() is None:
+        return Badge("refused", "none")
+    if group.check.outcome is None:
+        return Badge("no prediction", "none")
+    return _BADGES[group.check.outcome]
+
+
+def count_failures(trials: pd.DataFrame) -> Iterator[Failure]:
+    """Count the trials that gave no measurement, by reason.
+
+    Args:
+        trials: Rows of one group.
+
+    Yields:
+        One entry per reason, the most frequent first.
+    """
+    failed = trials[trials["verdict"] == "failed"]
+    reasons = (
+        failed["reason"].fillna("no reason given") if "reason" in failed else "no reason given"
+    )
+    grouped = failed.assign(reason=reasons).groupby("reason")["batch_size"]
+    for reason in grouped.size().sort_values(ascending=False, kind="stable").index:
+        sizes = grouped.get_group(reason)
+        yield Failure(reason, len(sizes), tuple(sorted({int(size) for size in sizes})))
+
+
+def list_facts(environment: dict[str, Any] | None) -> Iterator[Fact]:
+    """Flatten what a sweep ran on into lines.
+
+    Args:
+        environment: As the table has it, perhaps nested.
+
+    Yields:
+        One fact per entry; nested names are joined with dots.
+    """
+    for name, value in (environment or {}).items():
+        if isinstance(value, dict):
+            for fact in list_facts(value):
+                yield Fact(f"{name}.{fact.name}", fact.value)
+        else:
+            yield Fact(str(name), str(value))
+
+
+def embed_figure(figure: Figure) -> str:
+    """Draw a figure into the address of an image.
+
+    An image keeps its scripts and identifiers to itself, which SVG within the page would not.
+
+    Args:
+        figure: What to draw.
+
+    Returns:
+        A ``data:`` address.
+    """
+    return f"data:image/svg+xml;base64,{b64encode(render_svg(figure).encode()).decode()}"
+
+
+def raise_exponents(text: str) -> Markup:
+    """Escape a sentence and raise its exponents.
+
+    Args:
+        text: Plain text, whatever it holds.
+
+    Returns:
+        HTML in which ``B^0.85`` has become B with a superscript.
+
+    Example:
+        >>> raise_exponents("<b> grew like B^0.85 [0.70, 0.93]")
+        Markup('&lt;b&gt; grew like B<sup>0.85</sup> [0.70, 0.93]')
+    """
+    return Markup(re.sub(r"\bB\^([−-]?\d+(?:\.\d+)?|p)", r"B<sup>\1</sup>", str(escape(text))))

@@ -1,0 +1,268 @@
+"""The words: what a fit says, in sentences that a newcomer understands.
+
+The terminal and the report print the same sentences, so they are made here and nowhere else.
+All of it is plain text; an exponent is written ``B^0.85`` and whoever shows it may raise it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.criteria import Criterion, Kind, Reference
+from analysis.formatting import (
+    UNKNOWN,
+    format_exponent,
+    format_interval,
+    format_number,
+    optimizer_name,
+)
+from analysis.summaries import Censoring, GroupFit, LawFit, Outcome
+
+OUTCOME_MEANINGS = {
+    Outcome.CONFIRMED: "the 90 % interval lies within the margin around the predicted slope",
+    Outcome.REFUTED: "the 95 % interval excludes the predicted slope",
+    Outcome.INCONCLUSIVE: "the interval neither excludes the predicted slope nor pins it down",
+}
+
+CENSORING_NOTES = {
+    Censoring.NONE: "",
+    Censoring.LEFT: "edge below the grid",
+    Censoring.RIGHT: "edge above the grid",
+}
+
+REFUSAL_MEANING = (
+    "Refused means that these trials cannot carry an exponent: a number could be computed, but it "
+    "would say more about the grid or the law than about the optimizer."
+)
+
+
+def headline(group: GroupFit) -> str:
+    """Say in one sentence what was found for a group.
+
+    Args:
+        group: A fitted or refused group.
+
+    Returns:
+        How the largest stable learning rate grew with the batch size, and how that stands to the
+        prediction; or why nothing can be said.
+
+    Example:
+        >>> from analysis.summaries import Check, GroupKey
+        >>> check = Check(predicted=1.0, margin=0.1, outcome=None, reason="")
+        >>> key = GroupKey("digits", "plain", "sgd", "init", "300 steps")
+        >>> empty = GroupFit(key, 12, 0, (), (), (), None, None, None, None, check,
+        ...                  refused="Every learning rate was stable.")
+        >>> headline(empty)
+        'Under SGD no exponent can be given. Every learning rate was stable.'
+    """
+    nameless = group.key.optimizer in ("", UNKNOWN)
+    subject = "Here" if nameless else f"Under {optimizer_name(group.key.optimizer)}"
+    best = group.best_law()
+    if best is None or group.exponent is None or group.exponent_ci is None:
+        return f"{subject} no exponent can be given. {group.refused or ''}".strip()
+    growth = f"B^{format_exponent(group.exponent)} {format_interval(group.exponent_ci)}"
+    shape = _describe_shape(best, [edge.batch_size for edge in group.edges])
+    return (
+        f"{subject} the largest stable learning rate grew like {growth} {shape}; {_verdict(group)}."
+    )
+
+
+def _describe_shape(law: LawFit, batch_sizes: Sequence[int]) -> str:
+    """Return up to where the law's growth goes, and what comes then."""
+    smallest, largest = min(batch_sizes), max(batch_sizes)
+    critical = critical_batch_size(law)
+    if critical is None or critical > largest:
+        return f"over all batch sizes measured ({smallest} to {largest})"
+    turning = turning_batch_size(law)
+    then = "turned down" if turning is not None and turning < largest else "levelled off"
+    if critical < smallest:
+        return (
+            f"only below the batch sizes measured: it had already {then} at B = {smallest}, "
+            "so this slope is extrapolated"
+        )
+    return f"up to about B = {format_number(critical, 2)} and then {then}"
+
+
+def critical_batch_size(law: LawFit) -> float | None:
+    """Return the batch size B* where a law's growth ends.
+
+    Args:
+        law: A fitted law.
+
+    Returns:
+        B* in examples, None for a law without one (the power law).
+    """
+    critical = law.parameters.get("b_star")
+    return None if critical is None else _undo_finite_population(critical, law.num_examples)
+
+
+def _undo_finite_population(effective: float, num_examples: int | None) -> float:
+    """Return B for ``b = B/(1 - B/N)``, the effective batch size that laws are written in."""
+    return effective if num_examples is None else 1 / (1 / effective + 1 / num_examples)
+
+
+def turning_batch_size(law: LawFit) -> float | None:
+    """Return the batch size where a law is highest: ``B* (p/q)^(1/(p + q))`` for a surge.
+
+    Args:
+        law: A fitted law.
+
+    Returns:
+        In examples, infinite for a surge that does not fall; None for a law without a peak.
+
+    Example:
+        >>> surge = {"eta_peak": 1.0, "b_star": 30.0, "p": 0.8, "q": 0.2}
+        >>> law = LawFit("surge", surge, 0.8, (0.7, 0.9), (0.7, 0.9), 0.0, 0.0, 0.1, 0.5, True)
+        >>> turning_batch_size(law)
+        120.0
+    """
+    p, q = law.parameters.get("p", np.nan), law.parameters.get("q")
+    if q is None:
+        return None
+    if q == 0:
+        return np.inf
+    peak = float(law.parameters["b_star"] * (p / q) ** (1 / (p + q)))
+    return _undo_finite_population(peak, law.num_examples)
+
+
+def _verdict(group: GroupFit) -> str:
+    predicted, outcome = group.check.predicted, group.check.outcome
+    if predicted is None:
+        return "no slope is predicted for this optimizer"
+    slope = f"slope {format_number(predicted)}"
+    if outcome is None:
+        return f"{slope} was not checked"
+    return {
+        Outcome.CONFIRMED: f"{slope} is confirmed",
+        Outcome.REFUTED: f"{slope} is refuted",
+        Outcome.INCONCLUSIVE: f"whether the slope is {format_number(predicted)} stays open",
+    }[outcome]
+
+
+def describe_naive_slope(group: GroupFit) -> str:
+    """Say what the usual straight line would have claimed, and why it may mislead.
+
+    Args:
+        group: A fitted or refused group.
+
+    Returns:
+        One or two sentences.
+    """
+    naive = group.naive_slope
+    if naive is None:
+        return "There are too few batch sizes with a stable learning rate for a straight line."
+    line = (
+        "A straight line through the largest stable learning rates, as people usually draw it, has "
+        f"slope {format_exponent(naive.exponent)} {format_interval(naive.exponent_ci)}."
+    )
+    if group.exponent is None or group.exponent_ci is None:
+        return f"{line} It says nothing about whether a straight line is the right law."
+    if group.exponent_ci[0] <= naive.exponent <= group.exponent_ci[1]:
+        return f"{line} Here that agrees with the fitted law."
+    cause = (
+        "It averages the growth at small batch sizes with what comes after."
+        if group.law != "power"
+        else "It ignores where the grid ended before the edge did."
+    )
+    return f"{line} {cause}"
+
+
+def describe_trials(group: GroupFit) -> str:
+    """Say how many trials a group rests on, and what became of those that failed.
+
+    Args:
+        group: A fitted or refused group.
+
+    Returns:
+        One or two sentences.
+    """
+    seeds = len({edge.seed for edge in group.seed_edges})
+    sizes = len({edge.batch_size for edge in group.edges})
+    text = (
+        f"{group.num_trials:,} trials: {sizes} batch size{_plural(sizes)}, "
+        f"{seeds} seed{_plural(seeds)}."
+    )
+    if group.num_failed == 0:
+        return text
+    failed = f"{group.num_failed:,} of them failed, that is, gave no measurement"
+    return f"{text} {failed}; they count neither as stable nor as diverged."
+
+
+def describe_parameters(law: LawFit) -> str:
+    """Write a law's parameters, with the signs of the formulas.
+
+    Args:
+        law: A fitted law.
+
+    Returns:
+        One line; the exponent p is left out, it is always shown on its own.
+
+    Example:
+        >>> law = LawFit("power", {"c": 0.0123, "p": 0.5}, 0.5, (0.4, 0.6), (0.4, 0.6),
+        ...              0.0, 0.0, 0.1, 0.5, True)
+        >>> describe_parameters(law)
+        'c = 0.0123'
+    """
+    signs = {"eta_inf": "η∞", "eta_peak": "η_peak", "b_star": "B*"}
+    values = {name: value for name, value in law.parameters.items() if name != "p"}
+    critical = critical_batch_size(law)
+    if critical is not None:
+        values["b_star"] = critical
+    return ", ".join(f"{signs.get(name, name)} = {format_number(values[name])}" for name in values)
+
+
+def describe_sensitivity(group: GroupFit) -> str:
+    """Say how far the exponent moves with what is called stable.
+
+    Args:
+        group: With at least one entry in ``sensitivity``.
+
+    Returns:
+        One sentence.
+    """
+    exponents = [entry.exponent for entry in group.sensitivity if entry.exponent is not None]
+    if not exponents:
+        return "Under none of the other criteria tried can a law be fitted."
+    span = f"{format_exponent(min(exponents))} to {format_exponent(max(exponents))}"
+    return (
+        f"Under {len(exponents)} of {len(group.sensitivity)} other criteria a law can be fitted; "
+        f"its exponent spans {span}."
+    )
+
+
+def describe_criterion(criterion: Criterion | None) -> str:
+    """Say when a trial counted as stable.
+
+    Args:
+        criterion: What was applied; None when a table came with verdicts of unknown origin.
+
+    Returns:
+        One or two sentences.
+
+    Example:
+        >>> describe_criterion(Criterion(Kind.FINITE))
+        'A trial is stable when its loss stayed finite at every step.'
+    """
+    if criterion is None:
+        return (
+            "The table came with its verdicts, and they were taken as they stand: whoever made it "
+            "judged the trials."
+        )
+    if criterion.kind is Kind.FINITE:
+        return "A trial is stable when its loss stayed finite at every step."
+    loss = {
+        Kind.FINAL: "the loss after its last update",
+        Kind.PEAK: "the highest training loss on its way, a mean over a window of examples,",
+    }[criterion.kind]
+    reference = {
+        Reference.INITIAL: "the loss of the untrained model",
+        Reference.START: "the loss where the trial began",
+    }[criterion.reference]
+    return (
+        f"A trial is stable when its loss stayed finite and {loss} was at most "
+        f"{format_number(criterion.ratio)} times {reference}. Otherwise it diverged."
+    )
+
+
+def _plural(count: int) -> str:
+    return "" if count == 1 else "s"
