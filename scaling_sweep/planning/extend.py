@@ -6,7 +6,7 @@ from scaling_sweep.errors import UserError
 from scaling_sweep.planning.grid import all_trials
 from scaling_sweep.planning.trials import Trial
 from scaling_sweep.spec import SweepSpec
-from scaling_sweep.spec.section import as_yaml
+from scaling_sweep.spec.wording import as_yaml
 
 _ADVICE = (
     "a run may only grow (more optimizers, batch sizes, learning rates, seeds); "
@@ -28,10 +28,10 @@ def check_extends(old: SweepSpec, new: SweepSpec) -> None:
             message names what changed.
     """
     if old.stability != new.stability:
-        was, now = (as_yaml(spec.stability.model_dump()) for spec in (old, new))
+        judged, judge = (as_yaml(spec.stability.model_dump()) for spec in (old, new))
         raise UserError(
-            f"stability was {was}, now {now}: trained trials can be judged anew without running; "
-            "change it back and use `scaling-sweep fit --criterion`"
+            f"stability was {judged}, now {judge}: finished trials can be judged anew without "
+            "running; change it back and use `scaling-sweep fit --criterion`"
         )
     for what, was, now in _definitions(old, new):
         if was != now:
@@ -58,7 +58,7 @@ def _lost(old: Iterable[Trial], new: Iterable[Trial]) -> list[Trial]:
 
 
 def _describe(lost: list[Trial], old: SweepSpec, new: SweepSpec) -> str:
-    """Name the axis on which trials were lost, and what was lost from it."""
+    """Return the axis on which trials were lost, and what was lost from it."""
     kept = {optimizer.label for optimizer in new.optimizers}
     optimizers = [item.label for item in old.optimizers if item.label not in kept]
     if optimizers:

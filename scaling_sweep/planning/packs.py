@@ -80,7 +80,7 @@ def split_trials(trials: Sequence[Trial], most: int) -> tuple[tuple[Trial, ...],
 
 
 def _deal(trials: Sequence[Trial], most: int) -> Iterable[Sequence[Trial]]:
-    """Deal one seed's trials out like cards when they are too many for a chunk.
+    """Return one seed's trials dealt out like cards when they are too many for a chunk.
 
     Every part then spans the whole range of learning rates: large ones diverge early and cost
     little, and no part should have them all.
@@ -90,7 +90,7 @@ def _deal(trials: Sequence[Trial], most: int) -> Iterable[Sequence[Trial]]:
 
 
 def _level(portions: Iterable[Sequence[Trial]], num_chunks: int) -> list[list[Trial]]:
-    """Put each portion, largest first, where there is least so far."""
+    """Return chunks, each portion, largest first, put where there is least so far."""
     chunks: list[list[Trial]] = [[] for _ in range(num_chunks)]
     for portion in sorted(portions, key=len, reverse=True):
         min(chunks, key=len).extend(portion)

@@ -120,5 +120,5 @@ def shared_key(trial: Trial) -> SharedKey:
 
 
 def _digest(text: str) -> str:
-    """Hash a text the same way on every machine."""
+    """Return a hash of a text, the same on every machine."""
     return hashlib.blake2b(text.encode(), digest_size=_ID_BYTES).hexdigest()

@@ -8,18 +8,9 @@ from scaling_sweep.spec.axes import (
     LRValues,
 )
 from scaling_sweep.spec.loading import LoadedSweep, check_against_task, load_sweep, parse_sweep
-from scaling_sweep.spec.models import (
-    CheckSpec,
-    Horizon,
-    MethodSpec,
-    Parameters,
-    Resources,
-    Stability,
-    SweepSpec,
-    TaskSpec,
-    TrainedStart,
-)
+from scaling_sweep.spec.models import MethodSpec, Parameters, SweepSpec, TaskSpec
 from scaling_sweep.spec.optimizers import OPTIMIZERS, Hyperparameter, OptimizerSpec
+from scaling_sweep.spec.settings import CheckSpec, Horizon, Resources, Stability, TrainedStart
 
 __all__ = [
     "OPTIMIZERS",

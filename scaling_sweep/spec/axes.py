@@ -8,15 +8,14 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from scaling_sweep.spec.optimizers import OptimizerSpec
 from scaling_sweep.spec.section import (
-    Number,
+    NUMBER,
+    WHOLE,
     Section,
-    Whole,
-    as_yaml,
-    exact_text,
     listed,
-    mistake,
+    refuse,
     refuse_duplicates,
 )
+from scaling_sweep.spec.wording import as_yaml, exact_text
 
 # Room inside float32, which learning rates are applied in (1e-38 to 3e38).
 _SMALLEST_LR, _LARGEST_LR = 1e-30, 1e30
@@ -24,13 +23,23 @@ _SMALLEST_LR, _LARGEST_LR = 1e-30, 1e30
 _LARGEST_BATCH = 10**9
 # A guess: beyond it, a grid is a slip of the pen (the finest sensible one has 8 per octave).
 _MAX_PER_OCTAVE = 64
-# Rounding of an end such as 0.3535 to a lattice point 0.35355 is forgiven up to this share of the
-# lattice's step; far above float rounding, far below a step.
-_END_TOLERANCE = 1e-6
+# An end may miss its lattice point by this share of a step: a point copied from a report with 6
+# digits misses by at most 5e-4 of it, at 64 points per octave.
+_END_TOLERANCE = 1e-3
 
-PositiveLR = Annotated[Number, Field(ge=_SMALLEST_LR, le=_LARGEST_LR)]
-BatchSize = Annotated[Whole, Field(ge=1, le=_LARGEST_BATCH)]
-PerOctave = Annotated[Whole, Field(ge=1, le=_MAX_PER_OCTAVE, examples=[2])]
+
+def _positive(value: object) -> object:
+    """Return a learning rate, refusing zero and below in better words than the lower bound's."""
+    if isinstance(value, int | float) and value <= 0:
+        refuse(f"must be above 0, got {as_yaml(value)}; write for example 0.1")
+    return value
+
+
+PositiveLR = Annotated[
+    float, Field(ge=_SMALLEST_LR, le=_LARGEST_LR), NUMBER, BeforeValidator(_positive)
+]
+BatchSize = Annotated[int, Field(ge=1, le=_LARGEST_BATCH), WHOLE]
+PerOctave = Annotated[int, Field(ge=1, le=_MAX_PER_OCTAVE, examples=[2]), WHOLE]
 
 
 def lattice(low: float, high: float, per_octave: int) -> tuple[float, ...]:
@@ -75,10 +84,10 @@ class LRRange(Section):
     """
 
     min: PositiveLR = Field(examples=[0.001])
-    """Smallest learning rate that may occur; the grid begins at the first lattice point from here."""
+    """Smallest learning rate that may occur; the grid begins at the first point from here up."""
 
     max: PositiveLR = Field(examples=[16])
-    """Largest learning rate that may occur; the grid ends at the last lattice point up to here."""
+    """Largest learning rate that may occur; the grid ends at the last point up to here."""
 
     per_octave: PerOctave
     """Learning rates per factor of 2. Doubling it keeps the old grid."""
@@ -89,7 +98,7 @@ class LRRange(Section):
 
     @model_validator(mode="after")
     def _check_range(self) -> Self:
-        """Refuse ends in the wrong order and a range between two lattice points."""
+        """Return the range, refusing ends in the wrong order and a range between two points."""
         _check_ends(self.min, self.max)
         if not self.points():
             below, above = _neighbours(self.min, self.max, self.per_octave)
@@ -126,7 +135,7 @@ class BatchSizeRange(Section):
 
     @model_validator(mode="after")
     def _check_range(self) -> Self:
-        """Refuse ends in the wrong order and a range between two lattice points."""
+        """Return the range, refusing ends in the wrong order and a range between two points."""
         _check_ends(self.min, self.max)
         if not self.points():
             below, above = _neighbours(self.min, self.max, self.per_octave)
@@ -137,13 +146,14 @@ class BatchSizeRange(Section):
 def _check_ends(low: float, high: float) -> None:
     """Refuse a minimum above the maximum."""
     if low > high:
-        raise mistake(f"must not be above max, got {as_yaml(low)} with max {as_yaml(high)}", "min")
+        refuse(f"must not be above max, got {as_yaml(low)} with max {as_yaml(high)}", "min")
 
 
 def _refuse_empty(low: float, high: float, per_octave: int, below: float, above: float) -> None:
     """Refuse a range without a point, naming the points it fell between."""
-    raise mistake(
-        f"an empty grid: no 2^(k/{per_octave}) lies between {exact_text(low)} and "
+    point = "2^k" if per_octave == 1 else f"2^(k/{per_octave})"
+    refuse(
+        f"an empty grid: no {point} lies between {exact_text(low)} and "
         f"{exact_text(high)}; the nearest are {exact_text(below)} and {exact_text(above)}"
     )
 
@@ -167,7 +177,7 @@ class LRValues(Section):
 
     @model_validator(mode="after")
     def _check_values(self) -> Self:
-        """Refuse a value given twice."""
+        """Return the list, refusing a value given twice."""
         refuse_duplicates(self.values, "values")
         return self
 
@@ -191,13 +201,13 @@ class BatchSizeValues(Section):
 
     @model_validator(mode="after")
     def _check_values(self) -> Self:
-        """Refuse a value given twice."""
+        """Return the list, refusing a value given twice."""
         refuse_duplicates(self.values, "values")
         return self
 
 
 def _kind(given: object) -> str:
-    """Say which of the spellings of an axis is meant.
+    """Return which of the spellings of an axis is meant.
 
     The angle brackets keep these words apart from the keys of a file: both end up in the
     location of an error.
@@ -207,18 +217,16 @@ def _kind(given: object) -> str:
 
 
 def _check_spelling(given: object) -> object:
-    """Refuse what is neither a range nor a list, and what is both."""
+    """Return the axis as given, refusing a bare number or list and two spellings at once."""
     if isinstance(given, Section):
         return given
     if isinstance(given, list | int | float) and not isinstance(given, bool):
         values = as_yaml(given if isinstance(given, list) else [given])
-        raise mistake(
-            f"must be a mapping, got {as_yaml(given)}; did you mean {{values: {values}}}?"
-        )
+        refuse(f"must be a mapping, got {as_yaml(given)}; did you mean {{values: {values}}}?")
     if isinstance(given, Mapping):
         both = sorted({"values", "by_optimizer"} & set(given))
         if both and len(given) > 1 and {"min", "max", "per_octave", *both} >= set(given):
-            raise mistake(
+            refuse(
                 f"{both[0]} stands alone, got {', '.join(map(str, given))}; "
                 "write either {values: […]} or {min: …, max: …, per_octave: …}"
             )

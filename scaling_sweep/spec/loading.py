@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from scaling_sweep.errors import UserError
 from scaling_sweep.spec.axes import BatchSizeValues
 from scaling_sweep.spec.models import SweepSpec
-from scaling_sweep.spec.section import as_yaml, nearest
 from scaling_sweep.spec.source import KeyPath, Source, parse_source, read_source
+from scaling_sweep.spec.wording import as_yaml, exact_text, nearest
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -55,15 +55,14 @@ class LoadedSweep:
 def load_sweep(path: Path | str) -> LoadedSweep:
     """Read and check a sweep file.
 
+    Anything that cannot be meant is a `UserError`: one line with the file, the line, what was
+    given and what to write instead.
+
     Args:
         path: The file.
 
     Returns:
         The study and its source.
-
-    Raises:
-        UserError: If anything in the file cannot be meant: one line with the file, the line,
-            what was given and what to write instead.
     """
     return _check(read_source(Path(path)))
 
@@ -77,9 +76,6 @@ def parse_sweep(text: str, path: Path | str = "sweep.yaml") -> LoadedSweep:
 
     Returns:
         The study and its source.
-
-    Raises:
-        UserError: As `load_sweep`.
 
     Example:
         >>> loaded = parse_sweep('''
@@ -101,13 +97,12 @@ def parse_sweep(text: str, path: Path | str = "sweep.yaml") -> LoadedSweep:
 def check_against_task(loaded: LoadedSweep, num_examples: int | None) -> None:
     """Refuse what only the task's data can tell to be wrong.
 
+    The `UserError` names the line: epochs of data that never ends, or a batch drawn without
+    replacement that is larger than the data.
+
     Args:
         loaded: The study.
         num_examples: Examples in the task's data; None when they are drawn fresh and never end.
-
-    Raises:
-        UserError: If epochs are asked of data that never ends, or a batch drawn without
-            replacement is larger than the data.
     """
     spec = loaded.spec
     if num_examples is None:
@@ -140,7 +135,7 @@ def _largest_batch_path(spec: SweepSpec) -> KeyPath:
 
 
 def _check(source: Source) -> LoadedSweep:
-    """Validate a source, reporting the first mistake in the order of the file."""
+    """Return the checked study; a `UserError` reports the first mistake in the file's order."""
     try:
         return LoadedSweep(SweepSpec.model_validate(source.data), source)
     except ValidationError as error:
@@ -161,25 +156,27 @@ def _path(detail: "ErrorDetails") -> KeyPath:
 
 
 def _message(detail: "ErrorDetails") -> str:
-    """Say a mistake in our words, where the validator's own are for programmers."""
-    context, got = detail.get("ctx", {}), as_yaml(detail["input"])
+    """Return a mistake in our words: the validator's own are for programmers."""
+    context = detail.get("ctx", {})
+    if detail["type"] == "mistake":
+        return str(context["text"])
+    got = as_yaml(detail["input"])
     match detail["type"]:
-        case "mistake":
-            return str(context["text"])
         case "greater_than":
-            return f"must be above {context['gt']:g}, got {got}"
+            return f"must be above {exact_text(context['gt'])}, got {got}"
         case "greater_than_equal":
-            return f"must be at least {context['ge']:g}, got {got}"
+            return f"must be at least {exact_text(context['ge'])}, got {got}"
         case "less_than_equal":
-            return f"must be at most {context['le']:g}, got {got}"
+            return f"must be at most {exact_text(context['le'])}, got {got}"
         case "literal_error":
             choices = re.findall(r"'(.*?)'", context["expected"])
             hint = nearest(detail["input"], choices)
             hint = hint if hint.startswith("did") else f"write {choices[0]}"
             return f"must be one of {', '.join(choices)}, got {got}; {hint}"
         case "string_pattern_mismatch":
-            return (
-                f"must be made of letters, digits, _ - and ., got {got}; write for example digits"
-            )
+            own = ", or package.module:attribute" if ":" in context["pattern"] else ""
+            return f"must be a name of letters, digits, _ - and .{own}, got {got}"
+        case "dict_type":
+            return f"must be a mapping of keys to values, got {got}"
         case _:
             return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, got {got}"

@@ -1,33 +1,27 @@
 """The sweep file as frozen models: what may be asked, with its units and defaults."""
 
-import math
 from collections.abc import Iterable
-from fractions import Fraction
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from scaling_sweep.spec.axes import BatchSize, BatchSizeGrid, LRAxis, LRByOptimizer, PositiveLR
+from scaling_sweep.spec.axes import BatchSizeGrid, LRAxis, LRByOptimizer
 from scaling_sweep.spec.optimizers import OptimizerSpec
 from scaling_sweep.spec.section import (
+    TEXT,
+    WHOLE,
     Named,
-    Number,
     Section,
-    Text,
-    Whole,
-    as_yaml,
-    exact_text,
     listed,
-    mistake,
-    nearest,
+    refuse,
     refuse_duplicates,
 )
+from scaling_sweep.spec.settings import CheckSpec, Horizon, Resources, Stability, Start
+from scaling_sweep.spec.wording import SYNONYMS, as_yaml, nearest
 
-# A guess: more trials than any one machine trains in a year of small models; a typing slip.
+# A guess: more trials than a study can mean; a slip of the pen.
 MAX_TRIALS = 1_000_000
-# Guesses far beyond use, so that a slip is an error and not an overflow.
 _MAX_SEEDS = 10_000
-_MAX_COUNT = 10**12
 
 
 class TaskSpec(Named):
@@ -37,7 +31,7 @@ class TaskSpec(Named):
 class MethodSpec(Named):
     """How a batch becomes a gradient."""
 
-    name: Annotated[Text, Field(pattern=r"^[A-Za-z_][\w.-]*$", examples=["plain"])]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.-]*$", examples=["plain"]), TEXT]
     """A built-in method."""
 
 
@@ -51,7 +45,7 @@ class OptimizerValues(Section):
 
     @model_validator(mode="after")
     def _check_values(self) -> Self:
-        """Refuse an optimizer given twice, however it is spelled."""
+        """Return the list, refusing an optimizer given twice, however it is spelled."""
         refuse_duplicates((optimizer.label for optimizer in self.values), "values")
         return self
 
@@ -71,14 +65,14 @@ class Parameters(Section):
 
     @model_validator(mode="after")
     def _check_cover(self) -> Self:
-        """Every optimizer needs a grid, and every grid an optimizer."""
+        """Return the axes; every optimizer needs a grid, and every grid an optimizer."""
         if not isinstance(self.lr, LRByOptimizer):
             return self
         optimizers = self.optimizer.values
         _refuse_strangers(self.lr.by_optimizer, optimizers, "lr", "by_optimizer")
         for optimizer in optimizers:
             if self.lr.grid_for(optimizer) is None:
-                raise mistake(
+                refuse(
                     f"no learning rates for {optimizer.label}; "
                     f"write for example {optimizer.name}: {{min: 0.001, max: 16, per_octave: 2}}",
                     *("lr", "by_optimizer"),
@@ -93,162 +87,32 @@ def _refuse_strangers(
     known = {word for optimizer in optimizers for word in (optimizer.label, optimizer.name)}
     for key in keys:
         if key not in known:
-            raise mistake(f"not an optimizer of this sweep; {nearest(key, known)}", *path, key)
-
-
-class Horizon(Section):
-    """How long a trial trains from its start: exactly one of steps, epochs or examples.
-
-    Example:
-        >>> Horizon(epochs=3).num_steps(batch_size=512, num_examples=1797)
-        11
-    """
-
-    model_config = {"json_schema_extra": {"minProperties": 1, "maxProperties": 1}}
-
-    steps: Annotated[Whole, Field(ge=1, le=_MAX_COUNT)] | None = Field(None, examples=[300])
-    """Updates of the parameters."""
-
-    epochs: Annotated[Number, Field(gt=0, le=_MAX_COUNT)] | None = Field(None)
-    """Passes over the data, fractions allowed: ceil(epochs × N / batch size) steps."""
-
-    examples: Annotated[Whole, Field(ge=1, le=_MAX_COUNT)] | None = Field(None)
-    """Examples seen: ceil(examples / batch size) steps."""
-
-    @model_validator(mode="after")
-    def _check_one(self) -> Self:
-        """Refuse none and more than one."""
-        given = self.model_dump(exclude_none=True)
-        if len(given) != 1:
-            got = as_yaml(given) if given else "none"
-            raise mistake(
-                f"must be exactly one of steps, epochs or examples, got {got}; "
-                "write for example {steps: 300}"
-            )
-        return self
-
-    @property
-    def label(self) -> str:
-        """The horizon in words, for example `300 steps`."""
-        ((unit, amount),) = self.model_dump(exclude_none=True).items()
-        return f"{exact_text(amount)} {unit}"
-
-    def num_steps(self, batch_size: int, num_examples: int | None) -> int:
-        """Return the number of updates, rounded up: a part of a batch is a batch.
-
-        Args:
-            batch_size: Examples per step.
-            num_examples: Examples in the data; None when they are drawn fresh and never end.
-
-        Returns:
-            Steps, at least 1.
-
-        Raises:
-            ValueError: If epochs are asked of data that never ends.
-        """
-        if self.steps is not None:
-            return self.steps
-        if self.examples is not None:
-            return math.ceil(Fraction(self.examples, batch_size))
-        if num_examples is None:
-            raise ValueError("An epoch has no end when every example is drawn fresh.")
-        # As a decimal, so that 0.1 epochs of 30 examples are 3 and not 3.0000000000000004.
-        return math.ceil(Fraction(str(self.epochs)) * num_examples / batch_size)
-
-
-class TrainedStart(Section):
-    """A point trained by a fixed recipe, once per seed, where all trials of the seed begin."""
-
-    steps: Annotated[Whole, Field(ge=1, le=_MAX_COUNT)] = Field(examples=[1000])
-    """Updates of the recipe."""
-
-    optimizer: OptimizerSpec = Field(examples=["sgd"])
-    """The recipe's optimizer; trials that use the same one also get its state."""
-
-    lr: PositiveLR = Field(examples=[0.1])
-    """The recipe's learning rate."""
-
-    batch_size: BatchSize = Field(examples=[64])
-    """The recipe's batch size in examples."""
-
-    @property
-    def label(self) -> str:
-        """The recipe in words."""
-        return (
-            f"{self.steps} steps of {self.optimizer.label}, "
-            f"lr {exact_text(self.lr)}, batch size {self.batch_size}"
-        )
-
-
-def _start_kind(given: object) -> str:
-    """Tell the word `init` from a recipe; angle brackets as in the axes."""
-    return "<init>" if isinstance(given, str) else "<trained>"
-
-
-def _check_start(given: object) -> object:
-    """Refuse other words than `init`."""
-    if isinstance(given, str) and given != "init":
-        example = as_yaml(TrainedStart.example())
-        raise mistake(f"must be init or a recipe, got {as_yaml(given)}; write init or {example}")
-    return given
-
-
-Start = Annotated[
-    Annotated[Literal["init"], Tag("<init>")] | Annotated[TrainedStart, Tag("<trained>")],
-    Discriminator(_start_kind),
-    BeforeValidator(_check_start),
-]
-
-
-class Stability(Section):
-    """When a trial counts as stable (method.md); can be changed later without training again."""
-
-    max_loss_ratio: Annotated[Number, Field(gt=0)] = Field(0.5, examples=[0.5])
-    """Largest stable loss as a share of the reference loss. 0.5 gives sharp edges on digits
-    (method.md); 1 means that training ended below where it began. Not used by `finite`."""
-
-    measure: Literal["final", "peak", "finite"] = "final"
-    """Which loss is judged: the last one, the highest on the way, or only that all were finite."""
-
-    reference: Literal["initial", "start"] = "initial"
-    """What it is held against: the loss of the untrained model, or where the trial began."""
-
-
-class Resources(Section):
-    """What one pack occupies while it trains."""
-
-    cpus: Annotated[Number, Field(gt=0)] = Field(1.0, examples=[1])
-    """CPU cores per pack."""
-
-    gpus: Annotated[Number, Field(ge=0)] = 0.0
-    """GPUs per pack; a fraction lets packs share one."""
-
-    max_trials_per_pack: Annotated[Whole, Field(ge=1)] | None = None
-    """Most trials trained together as one stacked model; null leaves it to the planner."""
-
-
-class CheckSpec(Section):
-    """What the measured exponents are held against."""
-
-    predicted: dict[str, Number] = Field(default={}, examples=[{"sgd": 1, "adam": 0.5}])
-    """Exponent by optimizer name or label; without it, 1 for SGD and momentum, 1/2 for
-    Adam and its relatives."""
-
-    margin: Annotated[Number, Field(gt=0)] = 0.1
-    """Half-width of the region around the prediction that counts as equal to it."""
+            refuse(f"not an optimizer of this sweep; {nearest(key, known)}", *path, key)
 
 
 def _grid_only(given: object) -> object:
-    """Refuse searches that do not exist yet."""
+    """Return `grid`, refusing searches that do not exist yet."""
     if given != "grid":
-        raise mistake(f"only grid is available so far, got {as_yaml(given)}; write search: grid")
+        refuse(f"only grid is available so far, got {as_yaml(given)}; write search: grid")
     return given
+
+
+# Where a key belongs that was written at the top; the first section that knows it is meant.
+_SECTIONS: dict[str, type[Section]] = {
+    "parameters": Parameters,
+    "horizon": Horizon,
+    "stability": Stability,
+    "resources": Resources,
+    "check": CheckSpec,
+}
 
 
 class SweepSpec(Section):
     """One study: a task, the axes of the sweep, and how trials are run and judged."""
 
-    name: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", examples=["digits"])]
+    name: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", examples=["digits"]), TEXT
+    ]
     """Name of the study; results go to `runs/<name>` unless told otherwise."""
 
     task: TaskSpec = Field(examples=["digits_mlp"])
@@ -271,10 +135,10 @@ class SweepSpec(Section):
     search: Annotated[Literal["grid"], BeforeValidator(_grid_only)] = "grid"
     """How learning rates are chosen: `grid` trains every point."""
 
-    seeds: Annotated[Whole, Field(ge=1, le=_MAX_SEEDS)] = Field(examples=[6])
+    seeds: Annotated[int, Field(ge=1, le=_MAX_SEEDS), WHOLE] = Field(examples=[6])
     """Replicates: seeds 0 to n − 1, each with its own start and its own batches."""
 
-    sweep_seed: Annotated[Whole, Field(ge=0, le=2**32 - 1)] = 0
+    sweep_seed: Annotated[int, Field(ge=0, le=2**32 - 1), WHOLE] = 0
     """Changes all random numbers of the study at once."""
 
     horizon: Horizon = Field(examples=[{"steps": 300}])
@@ -290,7 +154,7 @@ class SweepSpec(Section):
     """When a trial counts as stable."""
 
     engine: Literal["auto", "vmap", "loop"] = "auto"
-    """How a pack is trained: stacked (vmap), one by one (loop), or whichever a probe finds faster."""
+    """How a pack is trained: stacked (vmap), one by one (loop), or what a probe finds faster."""
 
     resources: Resources = Resources()
     """What one pack occupies while it trains."""
@@ -298,14 +162,24 @@ class SweepSpec(Section):
     check: CheckSpec = CheckSpec()
     """What the measured exponents are held against."""
 
+    @classmethod
+    def refuse_unknown(cls, key: str, value: object) -> None:
+        """Say under which section a key belongs that stands beside it."""
+        meant = SYNONYMS.get(key, key)
+        for section, model in _SECTIONS.items():
+            if meant in model.model_fields:
+                pair = as_yaml({section: {meant: value}})[1:-1]
+                refuse(f"unknown key; it belongs under {section}, as in `{pair}`", key)
+        super().refuse_unknown(key, value)
+
     @model_validator(mode="after")
     def _check_whole(self) -> Self:
-        """Refuse strangers among the predictions, and a sweep too large to be meant."""
+        """Return the study, refusing strangers among the predictions and a size beyond meaning."""
         _refuse_strangers(self.check.predicted, self.optimizers, "check", "predicted")
         num_lrs = sum(len(self.lrs_for(optimizer)) for optimizer in self.optimizers)
         num_trials = num_lrs * len(self.batch_sizes) * self.seeds
         if num_trials > MAX_TRIALS:
-            raise mistake(
+            refuse(
                 f"asks for {num_trials:,} trials, more than {MAX_TRIALS:,}; "
                 "narrow a range or lower per_octave or seeds",
                 "parameters",

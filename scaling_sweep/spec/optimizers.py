@@ -1,15 +1,16 @@
-"""The optimizers a sweep file may name, and their hyperparameters; what they compute is elsewhere."""
+"""The optimizers a sweep file may name, and the hyperparameters they take."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from scaling_sweep.spec.section import Number, Section, as_yaml, exact_text, mistake, nearest
+from scaling_sweep.spec.section import Section, refuse
+from scaling_sweep.spec.wording import as_yaml, exact_text, nearest
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,21 @@ class OptimizerSpec(Section):
     name: str = Field(examples=["adam"])
     """One of the known optimizers."""
 
-    hyperparameters: dict[str, Annotated[Number, Field(ge=0)]] = {}
+    hyperparameters: dict[str, float] = Field(default={})
     """Every hyperparameter of the optimizer; in a file they stand beside `name`."""
 
     @classmethod
     def expand(cls, given: object) -> object:
-        """Read a bare name, or gather the hyperparameters that stand beside `name`."""
+        """Return the hyperparameters that stand beside `name` gathered, or a bare name alone."""
         if isinstance(given, str):
             given = {"name": given}
-        if not isinstance(given, Mapping) or "name" not in given:
+        if not isinstance(given, Mapping):
             return given
+        if "name" not in given:
+            refuse("missing; write for example `name: adam`", "name")
         name = given["name"]
         if not isinstance(name, str) or name not in OPTIMIZERS:
-            raise mistake(f"unknown optimizer {as_yaml(name)}; {nearest(name, OPTIMIZERS)}")
+            refuse(f"unknown optimizer {as_yaml(name)}; {nearest(name, OPTIMIZERS)}")
         values = {key: value for key, value in given.items() if key != "name"}
         for key, value in values.items():
             _check_hyperparameter(name, key, value)
@@ -83,7 +86,7 @@ class OptimizerSpec(Section):
 
     @model_validator(mode="after")
     def _fill_defaults(self) -> Self:
-        """Make two spellings of the same optimizer equal."""
+        """Return the optimizer with all its numbers: two spellings of the same one are equal."""
         defaults = {key: item.default for key, item in OPTIMIZERS[self.name].items()}
         # The model is frozen for its users; here it is still being made.
         object.__setattr__(self, "hyperparameters", defaults | self.hyperparameters)
@@ -101,14 +104,14 @@ class OptimizerSpec(Section):
         return f"{self.name}({', '.join(changed)})" if changed else self.name
 
     def __hash__(self) -> int:
-        """Hash by label: `hyperparameters` is a dict."""
+        """Return a hash of the label: `hyperparameters` is a dict."""
         return hash(self.label)
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Describe what a file may say: a name, or one flat mapping per optimizer."""
+        """Return what a file may say: a name, or one flat mapping per optimizer."""
         del schema, handler  # the model's own fields are not what stands in a file
         names = {"type": "string", "enum": sorted(OPTIMIZERS)}
         return {"anyOf": [names, *(_mapping_schema(name) for name in OPTIMIZERS)]}
@@ -118,17 +121,17 @@ def _check_hyperparameter(name: str, key: str, value: object) -> None:
     """Refuse a hyperparameter the optimizer does not have, or a value outside its range."""
     known = OPTIMIZERS[name]
     if key not in known:
-        raise mistake(f"{name} has no such hyperparameter; {nearest(key, known)}", key)
+        refuse(f"{name} has no such hyperparameter; {nearest(key, known)}", key)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise mistake(f"must be a number, got {as_yaml(value)}", key)
+        refuse(f"must be a number, got {as_yaml(value)}", key)
     below = known[key].below
     if not 0 <= value < (below if below is not None else float("inf")):
         bounds = "from 0 up" if below is None else f"from 0 to below {below:g}"
-        raise mistake(f"must be a finite number {bounds}, got {as_yaml(value)}", key)
+        refuse(f"must be a finite number {bounds}, got {as_yaml(value)}", key)
 
 
 def _mapping_schema(name: str) -> dict[str, Any]:
-    """Describe the flat mapping of one optimizer."""
+    """Return the description of one optimizer's flat mapping."""
     properties: dict[str, Any] = {"name": {"const": name}}
     for key, item in OPTIMIZERS[name].items():
         bounds: dict[str, Any] = {"type": "number", "minimum": 0}

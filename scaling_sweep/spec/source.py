@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from scaling_sweep.errors import UserError
-from scaling_sweep.spec.section import as_yaml
+from scaling_sweep.spec.wording import as_yaml
 
 # A sweep file has some dozen lines; a guess that leaves room for long lists of values.
 _MAX_BYTES = 1_000_000
@@ -56,18 +56,22 @@ class Source:
 
 
 def dotted(path: KeyPath) -> str:
-    """Write a path as people do.
+    """Return a path as people write it.
 
     Example:
         >>> dotted(("parameters", "lr", "values", 2))
         'parameters.lr.values[2]'
     """
-    written = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
-    return written.removeprefix(".")
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{_plain(key)}" for key in path)[1:]
+
+
+def _plain(key: str) -> str:
+    """Return a key as it is, or quoted where it could break the line of a message."""
+    return key if key.isprintable() and key.strip() else as_yaml(key)
 
 
 def read_source(path: Path) -> Source:
-    """Read a sweep file.
+    """Return a sweep file, read.
 
     Raises:
         UserError: If there is no such text file, or it is not YAML that a sweep can be.
@@ -75,13 +79,14 @@ def read_source(path: Path) -> Source:
     if path.is_dir():
         raise UserError(f"{path}: is a directory; give the sweep file inside it")
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give the path of a sweep file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     if len(raw) > _MAX_BYTES:
-        raise UserError(f"{path}: {len(raw):,} bytes are too many for a sweep file")
+        raise UserError(f"{path}: more than {_MAX_BYTES:,} bytes; give a sweep file in YAML")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -90,7 +95,7 @@ def read_source(path: Path) -> Source:
 
 
 def parse_source(text: str, path: Path) -> Source:
-    """Parse the text of a sweep file; `path` is for messages only.
+    """Return the text of a sweep file, parsed; `path` is for messages only.
 
     Raises:
         UserError: If it is not YAML, is empty, or uses what could hide a mistake.
@@ -104,10 +109,10 @@ def parse_source(text: str, path: Path) -> Source:
     finally:
         if loader is not None:
             loader.dispose()
-    if node is None:
-        raise UserError(f"{path}:1: the file is empty; begin with name: and task:")
     reader = _Reader(path)
-    data = reader.read(node, ())
+    data = None if node is None else reader.read(node, ())
+    if data is None:
+        raise UserError(f"{path}:1: the file is empty; begin with name: and task:")
     return Source(path, text, data, reader.lines)
 
 
@@ -122,20 +127,20 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Compose a node, refusing what could make a small file grow without end."""
+        """Return the next node, refusing what could make a small file grow without end."""
         if self.check_event(yaml.AliasEvent):
-            self._refuse("aliases (*name) are not supported; write the value out")
+            raise self._problem("aliases (*name) are not supported; write the value out")
         if self.depth >= _MAX_DEPTH:
-            self._refuse(f"nested more than {_MAX_DEPTH} levels deep")
+            raise self._problem(f"nested more than {_MAX_DEPTH} levels deep")
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
-    def _refuse(self, problem: str) -> None:
-        """Raise at the next event."""
-        mark = self.peek_event().start_mark
-        raise yaml.composer.ComposerError(problem=problem, problem_mark=mark)
+    def _problem(self, problem: str) -> yaml.MarkedYAMLError:
+        """Return an error at the next event."""
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 for _tag, _pattern, _first in (
@@ -153,7 +158,7 @@ for _tag, _pattern, _first in (
 
 
 def _describe(error: yaml.YAMLError, text: str) -> str:
-    """Say where and why a text is not YAML, as `line: reason`."""
+    """Return where and why a text is not YAML, as `line: reason`."""
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
         return f"{line}: not a text file: character {error.character!r} is not allowed"
@@ -226,7 +231,7 @@ class _Reader:
         raise self._error(node, path, f"the tag {node.tag} is not supported; delete it")
 
     def _error(self, node: yaml.Node, path: KeyPath, message: str) -> UserError:
-        """Build an error at a node's line."""
+        """Return an error at a node's line."""
         where = dotted(path)
         line = node.start_mark.line + 1
         return UserError(f"{self.path}:{line}: {where and where + ': '}{message}")
