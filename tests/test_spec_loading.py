@@ -1,6 +1,8 @@
 """Reading sweep files: the good one, and one line for every way to get it wrong."""
 
 import contextlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -328,3 +330,16 @@ def test_epochs_of_data_that_never_ends_are_refused() -> None:
     with pytest.raises(UserError, match=r"^x.yaml:10: sampling: this task draws"):
         check_against_task(loaded("sampling: epoch\n"), None)
     check_against_task(horizon, 1797)
+
+
+def test_reading_and_planning_need_no_heavy_library() -> None:
+    """The pure half loads neither what trains nor what fits."""
+    code = (
+        "import sys, scaling_sweep.spec.schema, scaling_sweep.planning; "
+        "heavy = {'torch', 'ray', 'wandb', 'pandas', 'numpy', 'scipy'} & set(sys.modules); "
+        "sys.exit(', '.join(heavy))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
