@@ -38,7 +38,12 @@ def test_an_optimizer_with_its_defaults_spelled_out_is_the_same() -> None:
 
     assert spelled == optimizer("adam")
     assert hash(spelled) == hash(optimizer("adam"))
-    assert spelled.hyperparameters == {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+    assert spelled.hyperparameters == {
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "eps": 1e-8,
+        "weight_decay": 0.0,
+    }
 
 
 def test_a_label_shows_what_is_not_default() -> None:

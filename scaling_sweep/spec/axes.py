@@ -21,7 +21,7 @@ from scaling_sweep.spec.wording import as_yaml, exact_text
 _SMALLEST_LR, _LARGEST_LR = 1e-30, 1e30
 # Batches are indexed in memory; a guess far beyond any of them.
 _LARGEST_BATCH = 10**9
-# A guess: beyond it, a grid is a slip of the pen (the finest sensible one has 8 per octave).
+# A guess: beyond it, steps are finer than any edge is sharp, and the number a slip of the pen.
 _MAX_PER_OCTAVE = 64
 # An end may miss its lattice point by this share of a step: a point copied from a report with 6
 # digits misses by at most 5e-4 of it, at 64 points per octave.

@@ -41,9 +41,9 @@ OPTIMIZERS: Mapping[str, Mapping[str, Hyperparameter]] = MappingProxyType(
         "sgd": {"weight_decay": _WEIGHT_DECAY},
         "momentum": {"momentum": _MOMENTUM, "weight_decay": _WEIGHT_DECAY},
         "nesterov": {"momentum": _MOMENTUM, "weight_decay": _WEIGHT_DECAY},
-        "adam": {"beta1": _BETA1, "beta2": _BETA2, "eps": _EPS},
+        "adam": {"beta1": _BETA1, "beta2": _BETA2, "eps": _EPS, "weight_decay": _WEIGHT_DECAY},
         "adamw": {"beta1": _BETA1, "beta2": _BETA2, "eps": _EPS, "weight_decay": _DECOUPLED},
-        "rmsprop": {"alpha": _ALPHA, "eps": _EPS},
+        "rmsprop": {"alpha": _ALPHA, "eps": _EPS, "weight_decay": _WEIGHT_DECAY},
     }
 )
 
