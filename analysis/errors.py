@@ -1,0 +1,10 @@
+"""The one exception of the analysis half that is shown to a person as one line."""
+
+
+class AnalysisError(ValueError):
+    """A table or a request that cannot be used; the message says what to do about it.
+
+    Example:
+        >>> str(AnalysisError("x.csv has no column lr: name it with --map lr=COLUMN"))
+        'x.csv has no column lr: name it with --map lr=COLUMN'
+    """

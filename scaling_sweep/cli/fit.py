@@ -1,0 +1,70 @@
+"""`scaling-sweep fit`: laws and exponents from a table of trials."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scaling_sweep.cli.errors import plain_errors
+from scaling_sweep.cli.options import CRITERION, MAPPING
+
+if TYPE_CHECKING:
+    from analysis.criteria import Criterion
+
+
+@click.command("fit")
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder to write to; default: beside the table."
+)
+@click.option(
+    "--map",
+    "rename",
+    type=MAPPING,
+    multiple=True,
+    help="OURS=THEIRS: what a column is called in the table, as in lr=learning_rate.",
+)
+@click.option(
+    "--criterion",
+    type=CRITERION,
+    help="Judge the trials anew: final:0.5, peak:2, finite, final:2:start.",
+)
+@click.option(
+    "--figures",
+    type=click.Choice(["png", "svg"]),
+    multiple=True,
+    help="Save the report's figures in this format too.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print fit.json instead of the tables.")
+@plain_errors
+def command(
+    results: Path,
+    out: Path | None,
+    rename: tuple[tuple[str, str], ...],
+    criterion: "Criterion | None",
+    figures: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    r"""Fit laws to a table of trials and hold the exponents against theory.
+
+    RESULTS is a parquet or CSV file with batch size, lr and an outcome for each trial. Writes
+    fit.json and report.html beside it.
+
+    \b
+    Examples:
+      scaling-sweep fit runs/digits/results.parquet
+      scaling-sweep fit mine.csv --map lr=learning_rate --map batch_size=bs
+    """
+    from scaling_sweep.fitted import fit_table
+
+    fitted = fit_table(results, out=out, rename=dict(rename), criterion=criterion, figures=figures)
+    if as_json:
+        click.echo(fitted.fit_json.read_text(), nl=False)
+        return
+    from rich.console import Console
+
+    from scaling_sweep.cli.showing import show_fit
+
+    console = Console(highlight=False)
+    show_fit(fitted.fit, console)
+    console.print(f"Written: {fitted.fit_json} and {fitted.report}", soft_wrap=True)

@@ -1,0 +1,44 @@
+"""`scaling-sweep plan`: what would run."""
+
+from pathlib import Path
+
+import click
+
+from scaling_sweep.cli.errors import plain_errors
+
+
+@click.command("plan")
+@click.argument("sweep", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Run folder whose finished trials need not run again; default: runs/<name>.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Packs at a time; default: as many as this machine's cores hold.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@plain_errors
+def command(sweep: Path, out: Path | None, workers: int | None, as_json: bool) -> None:
+    r"""Say what a sweep file would run and what it costs; run nothing.
+
+    The time is estimated from a probe of a few steps on this machine's processor. Diverged
+    trials stop early, so a run usually takes less.
+
+    \b
+    Example:
+      scaling-sweep plan sweeps/digits.yaml
+    """
+    import dataclasses
+    import json
+
+    from scaling_sweep.previewing import preview
+    from scaling_sweep.spec import load_sweep
+
+    found = preview(load_sweep(sweep), out, workers)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        return
+    click.echo(found.text())

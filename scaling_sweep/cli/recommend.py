@@ -1,0 +1,65 @@
+"""`scaling-sweep recommend`: a learning rate for a batch size."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scaling_sweep.cli.errors import plain_errors
+from scaling_sweep.cli.options import CRITERION, MAPPING
+
+if TYPE_CHECKING:
+    from analysis.criteria import Criterion
+
+
+@click.command("recommend")
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option(
+    "--batch-size", "-b", type=click.IntRange(min=1), required=True, help="Examples per step."
+)
+@click.option("--optimizer", "-o", help="Which optimizer, where the table has several.")
+@click.option(
+    "--safety",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=None,
+    help="Share of the largest stable lr to train at; default 0.5.",
+)
+@click.option("--map", "rename", type=MAPPING, multiple=True, help="As for fit.")
+@click.option("--criterion", type=CRITERION, help="As for fit.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@plain_errors
+def command(
+    results: Path,
+    batch_size: int,
+    optimizer: str | None,
+    safety: float | None,
+    rename: tuple[tuple[str, str], ...],
+    criterion: "Criterion | None",
+    as_json: bool,
+) -> None:
+    r"""Recommend a learning rate for a batch size from measured edges.
+
+    Where no law could be fitted, nothing is recommended and the exit status is 1.
+
+    \b
+    Example:
+      scaling-sweep recommend runs/digits/results.parquet --batch-size 2048 --optimizer adam
+    """
+    import dataclasses
+    import json
+
+    from analysis.forecast import SAFETY, recommend
+    from scaling_sweep.fitted import read_and_fit
+
+    fit = read_and_fit(results, dict(rename), criterion)
+    advice = recommend(fit, batch_size, optimizer, SAFETY if safety is None else safety)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(advice), indent=2))
+    else:
+        from rich.console import Console
+
+        from scaling_sweep.cli.showing import show_recommendation
+
+        show_recommendation(advice, Console(highlight=False))
+    if advice.refused:
+        raise SystemExit(1)

@@ -1,0 +1,69 @@
+"""`scaling-sweep run`: train what a sweep file asks for."""
+
+from pathlib import Path
+
+import click
+
+from scaling_sweep.cli.errors import plain_errors
+
+
+@click.command("run")
+@click.argument("sweep", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; default: runs/<name>.")
+@click.option(
+    "--cluster",
+    default="local",
+    show_default=True,
+    help="local, auto, or host:port of a running Ray.",
+)
+@click.option(
+    "--wandb",
+    "wandb_mode",
+    type=click.Choice(["off", "offline", "online"]),
+    default="off",
+    show_default=True,
+    help="Mirror the run to Weights & Biases.",
+)
+@click.option(
+    "--fit/--no-fit",
+    default=True,
+    show_default=True,
+    help="Fit and report when the run is finished.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Let Ray speak.")
+@plain_errors
+def command(
+    sweep: Path, out: Path | None, cluster: str, wandb_mode: str, fit: bool, verbose: bool
+) -> None:
+    r"""Run a sweep file; the same command resumes it, a longer file extends it.
+
+    Every finished pack is stored at once. Ctrl-C stops within seconds and loses only the packs in
+    flight.
+
+    \b
+    Example:
+      scaling-sweep run sweeps/digits.yaml
+    """
+    from rich.console import Console
+
+    from scaling_sweep.cli.progress import TerminalDisplay
+    from scaling_sweep.running import default_folder, run_sweep
+    from scaling_sweep.spec import load_sweep
+
+    loaded = load_sweep(sweep)
+    folder = out or default_folder(loaded.spec)
+    console = Console(highlight=False)
+    again = f"scaling-sweep run {sweep}" + (f" --out {out}" if out else "")
+    with TerminalDisplay(console, loaded.spec.name) as display:
+        outcome = run_sweep(loaded, folder, cluster, display, verbose=verbose)
+    console.print(outcome.text(), soft_wrap=True)
+    if not outcome.complete:
+        console.print(f"Stopped; go on with: {again}", soft_wrap=True)
+        raise SystemExit(130)
+    if fit:
+        from scaling_sweep.cli.showing import show_fit
+        from scaling_sweep.fitted import fit_table
+
+        fitted = fit_table(outcome.folder.results)
+        show_fit(fitted.fit, console)
+        console.print(f"Report: {fitted.report}", soft_wrap=True)

@@ -1,0 +1,111 @@
+"""How a fit, a plan and a recommendation look in a terminal."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from analysis.formatting import (
+    format_exponent,
+    format_interval,
+    format_lr_interval,
+    format_number,
+    format_rate,
+    group_title,
+)
+from analysis.sentences import (
+    describe_naive_slope,
+    describe_sensitivity,
+    describe_trials,
+    headline,
+)
+
+if TYPE_CHECKING:
+    from analysis.forecast import Recommendation
+    from analysis.summaries import Fit, GroupFit
+
+_OUTCOME_STYLES = {"confirmed": "green", "refuted": "red", "inconclusive": "yellow"}
+
+
+def show_fit(fit: "Fit", console: Console) -> None:
+    """Print what was found, group by group, then all exponents in one table."""
+    keys = [group.key for group in fit.groups]
+    for group in fit.groups:
+        _show_group(group, group_title(group.key, keys), console)
+    console.print(_summary(fit))
+
+
+def _show_group(group: "GroupFit", title: str, console: Console) -> None:
+    console.print()
+    console.rule(Text(title, style="bold"), align="left", style="dim")
+    console.print(Text(headline(group), style="bold"))
+    console.print(Text(describe_naive_slope(group)))
+    console.print(Text(describe_trials(group), style="dim"))
+    if group.sensitivity:
+        console.print(Text(describe_sensitivity(group), style="dim"))
+    for warning in group.warnings:
+        console.print(Text(f"Warning: {warning}", style="yellow"))
+    console.print()
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("batch size", "LR_max", "95 % interval", "seeds", ""):
+        table.add_column(name, justify="left" if name == "" else "right")
+    for edge in group.edges:
+        censored = {"none": "", "left": "below the grid", "right": "above the grid"}
+        table.add_row(
+            str(edge.batch_size),
+            format_rate(edge.lr_max),
+            format_lr_interval(edge.lr_max_ci),
+            str(edge.num_seeds),
+            censored[edge.censored],
+        )
+    console.print(table)
+
+
+def _summary(fit: "Fit") -> Table:
+    keys = [group.key for group in fit.groups]
+    table = Table(title="exponents", title_justify="left", title_style="bold", header_style="dim")
+    for name in ("", "exponent", "95 % interval", "law", "straight line", "predicted", "check"):
+        table.add_column(name)
+    for group in fit.groups:
+        outcome = group.check.outcome
+        word = str(outcome) if outcome else ("refused" if group.refused else "–")
+        naive, predicted = group.naive_slope, group.check.predicted
+        table.add_row(
+            Text(group_title(group.key, keys)),
+            "–" if group.exponent is None else format_exponent(group.exponent),
+            "–" if group.exponent_ci is None else format_interval(group.exponent_ci),
+            group.law or "–",
+            format_exponent(naive.exponent) if naive else "–",
+            "–" if predicted is None else format_number(predicted),
+            Text(word, style=_OUTCOME_STYLES.get(word, "")),
+        )
+    return table
+
+
+def show_recommendation(advice: "Recommendation", console: Console) -> None:
+    """Print the learning rate for a batch size, what the rules say, and what to know."""
+    size = advice.batch_size
+    if advice.lr is None or advice.lr_max is None or advice.lr_max_ci is None:
+        console.print(Text(advice.refused or "", style="yellow"))
+    else:
+        console.print(
+            Text(f"At batch size {size}, train with lr = {format_rate(advice.lr)}.", style="bold")
+        )
+        console.print(
+            Text(
+                f"LR_max({size}) = {format_rate(advice.lr_max)} "
+                f"{format_lr_interval(advice.lr_max_ci)}; safety factor {advice.safety:g}."
+            )
+        )
+    for rule in advice.rules:
+        console.print(
+            Text(
+                f"The {rule.name} rule from the nearest measured batch size "
+                f"{advice.nearest_batch_size} would say LR_max = {format_rate(rule.lr_max)}, "
+                f"lr = {format_rate(rule.lr)}.",
+                style="dim",
+            )
+        )
+    for note in advice.notes:
+        console.print(Text(note, style="yellow"))

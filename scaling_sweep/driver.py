@@ -1,0 +1,256 @@
+"""Packs out, rows in: the Ray Tune side of a run."""
+
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from scaling_sweep.clusters import Capacity
+from scaling_sweep.errors import UserError
+from scaling_sweep.planning import Pack
+from scaling_sweep.rows import PackRows, rows_of_failure, rows_of_result
+from scaling_sweep.spec import SweepSpec
+from scaling_sweep.training.records import PackResult
+
+# A worker that raises or dies is given two more chances: nodes get lost, bugs stay.
+MAX_RETRIES = 2
+
+
+class Watcher(Protocol):
+    """Told of a run as it goes; what it does must be quick and must not raise."""
+
+    def on_pack(self, pack: Pack, rows: PackRows, wall_time_s: float) -> None:
+        """Hear that a pack's rows are stored."""
+        ...
+
+
+@dataclass(frozen=True)
+class WorkerOrder:
+    """What every worker needs beside its pack.
+
+    Attributes:
+        spec: The sweep.
+        search: Folders where a user's own task may lie.
+        starts: The trained start of each seed as bytes; empty to begin at initialisation.
+    """
+
+    spec: SweepSpec
+    search: tuple[str, ...]
+    starts: Mapping[int, bytes]
+
+
+class _PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
+    """One actor: trains one pack a Tune trial, and is used again for the next."""
+
+    def setup(self, config: dict[str, Any], order: WorkerOrder) -> None:
+        """Take in what all packs share, once per actor."""
+        from scaling_sweep.training.worker import PackWorker
+
+        self._worker = PackWorker(order.spec, order.search, order.starts)
+
+    def step(self) -> dict[str, Any]:
+        """Train the pack that the searcher handed out."""
+        return {"pack_result": self._worker.train(self.config["pack"]), "done": True}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Accept the next pack."""
+        self.config = new_config
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Have nothing to save: a pack that is interrupted is planned anew."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:  # noqa: ANN401
+        """Have nothing to load."""
+
+
+class _PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
+    """Hands out the planned packs, one a Tune trial."""
+
+    def __init__(self, packs: Sequence[Pack]) -> None:
+        super().__init__()
+        self._waiting: Iterator[Pack] = iter(packs)
+        self.handed_out: dict[str, Pack] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """Return the next pack as a trial's config, or that there is none left."""
+        pack = next(self._waiting, None)
+        if pack is None:
+            return str(Searcher.FINISHED)
+        self.handed_out[trial_id] = pack
+        return {"pack": pack}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Need to learn nothing: a grid is planned beforehand."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Have nothing to save: a run resumes from its stored parts."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Have nothing to restore."""
+
+
+@dataclass
+class _Collector(tune.Callback):  # type: ignore[misc]  # Ray is untyped
+    """Stores every pack's rows the moment they arrive."""
+
+    searcher: _PackSearcher
+    store: Callable[[PackRows], None]
+    watchers: Sequence[Watcher]
+    finished: set[str] = field(default_factory=set)
+    problem: UserError | None = None
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ANN401
+        """Store the rows of a pack that trained, and let go of them."""
+        result: PackResult | None = (trial.last_result or {}).pop("pack_result", None)
+        if result is not None:
+            self._keep(result.pack, rows_of_result(result), result.wall_time_s)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ANN401
+        """Store rows that say why a pack could not be trained, after the last retry."""
+        pack = self.searcher.handed_out[trial.trial_id]
+        self._keep(pack, rows_of_failure(pack, _reason_of(trial)), 0.0)
+
+    def _keep(self, pack: Pack, rows: PackRows, wall_time_s: float) -> None:
+        if self.problem is not None:
+            return
+        try:
+            self.store(rows)
+        except UserError as error:
+            # Raising inside Tune would bury the line in a traceback: stop as Ctrl-C does.
+            self.problem = error
+            os.kill(os.getpid(), signal.SIGINT)
+            return
+        self.finished.add(pack.pack_id)
+        for watcher in self.watchers:
+            watcher.on_pack(pack, rows, wall_time_s)
+
+
+def train_packs(
+    packs: Sequence[Pack],
+    order: WorkerOrder,
+    capacity: Capacity,
+    store: Callable[[PackRows], None],
+    watchers: Sequence[Watcher] = (),
+) -> bool:
+    """Train packs on the connected Ray and store each one's rows as it finishes.
+
+    Args:
+        packs: The plan, in the order to hand out.
+        order: What workers need beside.
+        capacity: What the cluster offers.
+        store: Stores the rows of one pack.
+        watchers: Told after each pack.
+
+    Returns:
+        Whether all packs were trained or given up; False when the run was interrupted.
+
+    Raises:
+        UserError: If the cluster cannot hold one pack, or rows cannot be stored.
+    """
+    resources = order.spec.resources
+    at_once = capacity.num_packs(resources.cpus, resources.gpus)
+    if at_once < 1:
+        raise UserError(
+            f"a pack asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs, the cluster has "
+            f"{capacity.cpus:g} and {capacity.gpus:g}; lower resources in the sweep file"
+        )
+    searcher = _PackSearcher(packs)
+    collector = _Collector(searcher, store, watchers)
+    trainable = tune.with_resources(
+        tune.with_parameters(_PackTrainable, order=order),
+        {"CPU": resources.cpus, "GPU": resources.gpus},
+    )
+    with tempfile.TemporaryDirectory(prefix="scaling-sweep-") as scratch, _sigterm_as_sigint():
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                num_samples=-1,
+                max_concurrent_trials=at_once,
+                reuse_actors=True,
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
+            ),
+            run_config=tune.RunConfig(
+                name="packs",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[collector],
+                failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        tuner.fit()
+    if collector.problem is not None:
+        raise collector.problem
+    return len(collector.finished) == len(packs)
+
+
+def train_missing_starts(order: WorkerOrder, seeds: Sequence[int]) -> dict[int, bytes]:
+    """Train the starts of some seeds on one worker, all in one pack.
+
+    Args:
+        order: The sweep and where its task lies.
+        seeds: Which replicates.
+
+    Returns:
+        The points as bytes, by seed.
+
+    Raises:
+        UserError: If the recipe diverges.
+    """
+    resources = order.spec.resources
+
+    @ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=MAX_RETRIES)  # type: ignore[untyped-decorator]
+    def train() -> dict[int, bytes] | UserError:
+        from scaling_sweep.training.worker import PackWorker
+
+        try:
+            return PackWorker(order.spec, order.search, {}).train_starts(seeds)
+        except UserError as error:
+            return error
+
+    points: dict[int, bytes] | UserError = ray.get(train.remote())
+    if isinstance(points, UserError):
+        raise points
+    return points
+
+
+def _name(trial: Any) -> str:  # noqa: ANN401
+    return str(trial.trial_id)
+
+
+def _reason_of(trial: Any) -> str:  # noqa: ANN401
+    """Return the line of the trial's last traceback that says what went wrong."""
+    try:
+        text = Path(trial.error_file).read_text()
+    except (OSError, TypeError):
+        text = ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "the worker was lost"
+
+
+@contextmanager
+def _sigterm_as_sigint() -> Iterator[None]:
+    """Let a polite kill end the run as Ctrl-C does, with everything finished kept."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

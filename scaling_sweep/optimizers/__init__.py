@@ -1,0 +1,1 @@
+"""How a gradient becomes a direction: pure update rules, written for one model."""

@@ -1,0 +1,76 @@
+"""Adam and AdamW (Kingma and Ba 2015, arXiv:1412.6980; Loshchilov and Hutter 2019)."""
+
+import torch
+from torch import Tensor
+
+from scaling_sweep.optimizers.rule import Parameters, State, UpdateRule, decayed, zeros_like
+
+
+def adam(
+    beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0
+) -> UpdateRule:
+    """Build ``direction = −m̂ / (√v̂ + eps)`` with bias-corrected moments of the gradient.
+
+    Args:
+        beta1: Decay of the first moment, in [0, 1).
+        beta2: Decay of the second moment, in [0, 1).
+        eps: Added to ``√v̂``, at least 0; in units of the gradient.
+        weight_decay: Coupled decay, at least 0.
+
+    Returns:
+        The rule, the same as ``torch.optim.Adam``.
+    """
+
+    def update(grads: Parameters, state: State, params: Parameters) -> tuple[Parameters, State]:
+        grads = decayed(grads, params, weight_decay)
+        return _adam_step(grads, state, beta1, beta2, eps)
+
+    return UpdateRule(_init, update)
+
+
+def adamw(
+    beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.01
+) -> UpdateRule:
+    """Build Adam with decoupled decay: ``direction = −m̂ / (√v̂ + eps) − weight_decay · θ``.
+
+    Args:
+        beta1: Decay of the first moment, in [0, 1).
+        beta2: Decay of the second moment, in [0, 1).
+        eps: Added to ``√v̂``, at least 0; in units of the gradient.
+        weight_decay: Decoupled decay per unit of lr, at least 0.
+
+    Returns:
+        The rule, the same as ``torch.optim.AdamW``.
+    """
+
+    def update(grads: Parameters, state: State, params: Parameters) -> tuple[Parameters, State]:
+        direction, state = _adam_step(grads, state, beta1, beta2, eps)
+        return {n: value - weight_decay * params[n] for n, value in direction.items()}, state
+
+    return UpdateRule(_init, update)
+
+
+def _init(params: Parameters) -> State:
+    # The step count is a tensor so that copies of a pack may differ in it.
+    like = next(iter(params.values()))
+    num_steps: Tensor = like.new_zeros(())
+    return {
+        "first": zeros_like(params),
+        "second": zeros_like(params),
+        "count": {"num_steps": num_steps},
+    }
+
+
+def _adam_step(
+    grads: Parameters, state: State, beta1: float, beta2: float, eps: float
+) -> tuple[Parameters, State]:
+    num_steps = state["count"]["num_steps"] + 1
+    first = {n: torch.lerp(state["first"][n], grad, 1 - beta1) for n, grad in grads.items()}
+    second = {n: beta2 * state["second"][n] + (1 - beta2) * g * g for n, g in grads.items()}
+    step_size = -1 / (1 - beta1**num_steps)
+    root_correction = (1 - beta2**num_steps).sqrt()
+    direction = {
+        n: step_size * value / (second[n].sqrt() / root_correction + eps)
+        for n, value in first.items()
+    }
+    return direction, {"first": first, "second": second, "count": {"num_steps": num_steps}}

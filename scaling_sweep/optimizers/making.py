@@ -1,0 +1,39 @@
+"""From an optimizer's name and hyperparameters to its update rule."""
+
+from collections.abc import Callable, Mapping
+
+from scaling_sweep.optimizers.adam import adam, adamw
+from scaling_sweep.optimizers.rmsprop import rmsprop
+from scaling_sweep.optimizers.rule import UpdateRule
+from scaling_sweep.optimizers.sgd import momentum, nesterov, sgd
+
+_RULES: Mapping[str, Callable[..., UpdateRule]] = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "nesterov": nesterov,
+    "adam": adam,
+    "adamw": adamw,
+    "rmsprop": rmsprop,
+}
+
+
+def make_rule(name: str, hyperparameters: Mapping[str, float] | None = None) -> UpdateRule:
+    """Build the update rule of an optimizer.
+
+    Args:
+        name: One of the optimizers that ``scaling-sweep tasks`` lists.
+        hyperparameters: By name; those left out take their usual values.
+
+    Returns:
+        The rule.
+
+    Raises:
+        ValueError: If the optimizer is unknown. A sweep file is checked before it comes here.
+
+    Example:
+        >>> make_rule("adam", {"beta1": 0.95}).init.__name__
+        '_init'
+    """
+    if name not in _RULES:
+        raise ValueError(f"Unknown optimizer {name!r}; known are {', '.join(_RULES)}.")
+    return _RULES[name](**(hyperparameters or {}))

@@ -1,0 +1,28 @@
+"""RMSprop (Hinton's Coursera lectures, 2012), as torch defines it."""
+
+from scaling_sweep.optimizers.rule import Parameters, State, UpdateRule, decayed, zeros_like
+
+
+def rmsprop(alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0.0) -> UpdateRule:
+    """Build ``v ← alpha · v + (1 − alpha) g²``, ``direction = −g / (√v + eps)``.
+
+    Args:
+        alpha: Decay of the second moment, in [0, 1).
+        eps: Added to ``√v``, at least 0; in units of the gradient.
+        weight_decay: Coupled decay, at least 0.
+
+    Returns:
+        The rule, the same as ``torch.optim.RMSprop`` without momentum or centring.
+    """
+
+    def init(params: Parameters) -> State:
+        return {"second": zeros_like(params)}
+
+    def update(grads: Parameters, state: State, params: Parameters) -> tuple[Parameters, State]:
+        grads = decayed(grads, params, weight_decay)
+        last = state["second"]
+        second = {n: alpha * last[n] + (1 - alpha) * grad * grad for n, grad in grads.items()}
+        direction = {n: -grad / (second[n].sqrt() + eps) for n, grad in grads.items()}
+        return direction, {"second": second}
+
+    return UpdateRule(init, update)

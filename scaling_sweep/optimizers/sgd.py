@@ -1,0 +1,69 @@
+"""Stochastic gradient descent, plain and with heavy-ball or Nesterov momentum."""
+
+from scaling_sweep.optimizers.rule import Parameters, State, UpdateRule, decayed, zeros_like
+
+
+def sgd(weight_decay: float = 0.0) -> UpdateRule:
+    """Build ``direction = −(g + weight_decay · θ)``.
+
+    Args:
+        weight_decay: Coupled decay, at least 0.
+
+    Returns:
+        The rule, the same as ``torch.optim.SGD``.
+
+    Example:
+        >>> import torch
+        >>> rule = sgd()
+        >>> rule.update({"w": torch.tensor(2.0)}, {}, {"w": torch.tensor(1.0)})[0]["w"]
+        tensor(-2.)
+    """
+
+    def update(grads: Parameters, state: State, params: Parameters) -> tuple[Parameters, State]:
+        grads = decayed(grads, params, weight_decay)
+        return {name: -grad for name, grad in grads.items()}, state
+
+    return UpdateRule(lambda params: {}, update)
+
+
+def momentum(momentum: float = 0.9, weight_decay: float = 0.0) -> UpdateRule:
+    """Build heavy ball: ``v ← momentum · v + g``, ``direction = −v`` (Polyak 1964).
+
+    Args:
+        momentum: Share of the last velocity that is kept, in [0, 1).
+        weight_decay: Coupled decay, at least 0.
+
+    Returns:
+        The rule, the same as ``torch.optim.SGD(momentum=...)``, without dampening.
+    """
+    return _with_velocity(momentum, weight_decay, nesterov=False)
+
+
+def nesterov(momentum: float = 0.9, weight_decay: float = 0.0) -> UpdateRule:
+    """Build Nesterov's momentum: ``v ← momentum · v + g``, ``direction = −(g + momentum · v)``.
+
+    Args:
+        momentum: Share of the last velocity that is kept, in [0, 1).
+        weight_decay: Coupled decay, at least 0.
+
+    Returns:
+        The rule, the same as ``torch.optim.SGD(momentum=..., nesterov=True)``.
+    """
+    return _with_velocity(momentum, weight_decay, nesterov=True)
+
+
+def _with_velocity(momentum: float, weight_decay: float, *, nesterov: bool) -> UpdateRule:
+    def init(params: Parameters) -> State:
+        return {"velocity": zeros_like(params)}
+
+    def update(grads: Parameters, state: State, params: Parameters) -> tuple[Parameters, State]:
+        grads = decayed(grads, params, weight_decay)
+        last = state["velocity"]
+        velocity = {name: momentum * last[name] + grad for name, grad in grads.items()}
+        if nesterov:
+            direction = {name: -(grad + momentum * velocity[name]) for name, grad in grads.items()}
+        else:
+            direction = {name: -value for name, value in velocity.items()}
+        return direction, {"velocity": velocity}
+
+    return UpdateRule(init, update)

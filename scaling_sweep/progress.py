@@ -1,0 +1,89 @@
+"""How far a run is, read from its folder by any process."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scaling_sweep.errors import UserError
+from scaling_sweep.planning import all_trials
+from scaling_sweep.spec import parse_sweep
+from scaling_sweep.store import RunFolder
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Trials that could not be measured for the same reason.
+
+    Attributes:
+        reason: Why.
+        num_trials: How many.
+    """
+
+    reason: str
+    num_trials: int
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How far a run is.
+
+    Attributes:
+        name: The study.
+        num_trials: Trials the sweep file asks for.
+        num_stable: Of them measured as stable.
+        num_diverged: Measured as diverged.
+        num_failed: Without a measurement after retries; the next run tries them again.
+        failures: The failed ones by reason, most first.
+    """
+
+    name: str
+    num_trials: int
+    num_stable: int
+    num_diverged: int
+    num_failed: int
+    failures: tuple[Failure, ...]
+
+    @property
+    def num_left(self) -> int:
+        """Trials without a row yet."""
+        return self.num_trials - self.num_stable - self.num_diverged - self.num_failed
+
+    def text(self) -> str:
+        """Return the status as people read it."""
+        done = self.num_trials - self.num_left
+        lines = [
+            f"{self.name}: {done:,} of {self.num_trials:,} trials finished "
+            f"({done / self.num_trials:.0%}), {self.num_left:,} left",
+            f"  stable {self.num_stable:,}, diverged {self.num_diverged:,}, "
+            f"failed {self.num_failed:,}",
+        ]
+        lines += [f"  failed {item.num_trials:,}: {item.reason}" for item in self.failures]
+        return "\n".join(lines)
+
+
+def read_status(run: Path) -> RunStatus:
+    """Read a run folder.
+
+    Args:
+        run: The folder, for example ``runs/digits``.
+
+    Returns:
+        Counts of its trials.
+
+    Raises:
+        UserError: If the folder holds no run.
+    """
+    folder = RunFolder(run)
+    if not folder.sweep.exists():
+        raise UserError(f"{run} holds no run (no sweep.yaml); name a folder such as runs/digits")
+    spec = parse_sweep(folder.sweep.read_text(), folder.sweep).spec
+    rows = folder.read_rows()
+    counts = rows["verdict"].value_counts()
+    failed = rows.loc[rows["verdict"] == "failed", "reason"].value_counts()
+    return RunStatus(
+        name=spec.name,
+        num_trials=len(all_trials(spec)),
+        num_stable=int(counts.get("stable", 0)),
+        num_diverged=int(counts.get("diverged", 0)),
+        num_failed=int(counts.get("failed", 0)),
+        failures=tuple(Failure(str(reason), int(n)) for reason, n in failed.items()),
+    )

@@ -1,0 +1,148 @@
+"""A whole run from sweep file to results.parquet: look, plan, train what is missing, assemble."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from analysis.criteria import Verdict
+from scaling_sweep.environment import describe_environment
+from scaling_sweep.planning import Pack, check_extends, plan_packs
+from scaling_sweep.rows import PackRows
+from scaling_sweep.spec import LoadedSweep, SweepSpec, parse_sweep
+from scaling_sweep.store import RunFolder
+
+
+class RunDisplay(Protocol):
+    """Shows a run to a person."""
+
+    def on_plan(self, packs: Sequence[Pack], num_done: int) -> None:
+        """Show what will run, and how many trials are there already."""
+        ...
+
+    def on_stage(self, text: str) -> None:
+        """Show what is being waited for."""
+        ...
+
+    def on_pack(self, pack: Pack, rows: PackRows, wall_time_s: float) -> None:
+        """Show that a pack is finished."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a run left behind.
+
+    Attributes:
+        folder: Where.
+        rows: All rows, those of earlier runs included.
+        num_new: Trials trained by this run.
+        complete: Whether nothing is left to run; failed trials count as run.
+    """
+
+    folder: RunFolder
+    rows: pd.DataFrame
+    num_new: int
+    complete: bool
+
+    def count(self, verdict: Verdict) -> int:
+        """Return how many trials have that verdict."""
+        return int((self.rows["verdict"] == str(verdict)).sum())
+
+    def text(self) -> str:
+        """Return one line for people."""
+        failed = self.count(Verdict.FAILED)
+        lost = f", {failed:,} failed (run again to retry them)" if failed else ""
+        return (
+            f"{len(self.rows):,} trials in {self.folder.results}: "
+            f"{self.count(Verdict.STABLE):,} stable, "
+            f"{self.count(Verdict.DIVERGED):,} diverged{lost}."
+        )
+
+
+def default_folder(spec: SweepSpec) -> Path:
+    """Return where a study runs unless told otherwise."""
+    return Path("runs") / spec.name
+
+
+def run_sweep(
+    sweep: LoadedSweep, out: Path, cluster: str, display: RunDisplay, *, verbose: bool = False
+) -> RunOutcome:
+    """Run what a sweep file asks for and the folder does not have yet.
+
+    Args:
+        sweep: The sweep and its file.
+        out: The run folder; made when it is not there.
+        cluster: What ``CLUSTER=`` named.
+        display: Shows the run.
+        verbose: Let Ray speak.
+
+    Returns:
+        The rows, assembled into results.parquet and curves.parquet.
+
+    Raises:
+        UserError: If the sweep changes what was already run, or the task, the folder or the
+            cluster has a fault that a person can mend.
+    """
+    folder = RunFolder(out)
+    with folder.opened():
+        if folder.sweep.exists():
+            check_extends(parse_sweep(folder.sweep.read_text(), folder.sweep).spec, sweep.spec)
+        display.on_stage("looking at the task")
+        packs, num_done = _plan(sweep, folder)
+        folder.write_bytes(folder.sweep, sweep.text.encode())
+        environment = describe_environment()
+        folder.write_environment(environment)
+        display.on_plan(packs, num_done)
+        complete = not packs or _train(sweep, folder, packs, cluster, display, verbose)
+        rows = folder.assemble(sweep.text, environment)
+    return RunOutcome(folder, rows, len(rows) - num_done, complete)
+
+
+def measured_trials(rows: pd.DataFrame) -> Collection[str]:
+    """Return the ids of trials that have a measurement; failed ones are worth another try."""
+    return set(rows.loc[rows["verdict"] != str(Verdict.FAILED), "trial_id"])
+
+
+def _plan(sweep: LoadedSweep, folder: RunFolder) -> tuple[tuple[Pack, ...], int]:
+    from scaling_sweep.training.preflight import inspect_task, load_sweep_task
+
+    facts = inspect_task(sweep, load_sweep_task(sweep))
+    done = measured_trials(folder.read_rows())
+    packs = plan_packs(
+        sweep.spec,
+        done,
+        num_examples=facts.num_examples,
+        max_trials_per_pack=facts.max_trials_per_pack,
+    )
+    return packs, len(done)
+
+
+def _train(
+    sweep: LoadedSweep,
+    folder: RunFolder,
+    packs: Sequence[Pack],
+    cluster: str,
+    display: RunDisplay,
+    verbose: bool,
+) -> bool:
+    from scaling_sweep.clusters import connected
+    from scaling_sweep.training.preflight import search_folders
+
+    display.on_stage("starting Ray")
+    with connected(cluster, verbose=verbose) as capacity:
+        from scaling_sweep.driver import WorkerOrder, train_missing_starts, train_packs
+
+        order = WorkerOrder(sweep.spec, search_folders(sweep), {})
+        if sweep.spec.start != "init":
+            starts = folder.read_starts()
+            missing = [seed for seed in range(sweep.spec.seeds) if seed not in starts]
+            if missing:
+                display.on_stage("training the starts")
+                for seed, data in train_missing_starts(order, missing).items():
+                    folder.write_start(seed, data)
+            order = WorkerOrder(order.spec, order.search, folder.read_starts())
+        display.on_stage("training")
+        return train_packs(packs, order, capacity, folder.write_part, [display])

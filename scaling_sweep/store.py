@@ -1,0 +1,215 @@
+"""The run folder: the one place that knows its paths, and writes every file whole or not at all."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.columns import COLUMN_NAMES
+from analysis.criteria import Verdict
+from analysis.results import write_results
+from scaling_sweep.errors import UserError
+from scaling_sweep.rows import PackRows
+
+_CURVE_COLUMNS = {"step": "curve_step", "loss": "curve_loss"}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run lives.
+
+    Attributes:
+        path: The folder, for example ``runs/digits``.
+    """
+
+    path: Path
+
+    @property
+    def sweep(self) -> Path:
+        """The sweep file as it was given."""
+        return self.path / "sweep.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions and hardware of the last run."""
+        return self.path / "environment.json"
+
+    @property
+    def parts(self) -> Path:
+        """One parquet file per finished pack."""
+        return self.path / "parts"
+
+    @property
+    def starts(self) -> Path:
+        """One file per trained start."""
+        return self.path / "starts"
+
+    @property
+    def results(self) -> Path:
+        """The table of all trials."""
+        return self.path / "results.parquet"
+
+    @property
+    def curves(self) -> Path:
+        """The thinned loss curves of all trials."""
+        return self.path / "curves.parquet"
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Make the folder and hold it for this process alone.
+
+        Yields:
+            Nothing, while the folder is held.
+
+        Raises:
+            UserError: If it cannot be written, or another run holds it.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            for folder in (self.path, self.parts):
+                folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock", timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise UserError(
+                f"{self.path} is in use by another run; wait for it, or write another --out"
+            ) from None
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def write_part(self, rows: PackRows) -> None:
+        """Store the rows of one pack.
+
+        Args:
+            rows: Results and curves of the pack.
+
+        Raises:
+            UserError: If the disk is full or the folder not writable; nothing torn is left.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        renamed = rows.curves.rename(columns=_CURVE_COLUMNS)
+        whole = rows.results.merge(renamed, on="trial_id", how="left")
+        buffer = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pandas(whole, preserve_index=False), buffer)
+        self.write_bytes(self.parts / f"{rows.pack_id}.parquet", buffer.getvalue().to_pybytes())
+
+    def read_rows(self) -> pd.DataFrame:
+        """Return the rows of all parts, each trial once, with its curve.
+
+        A trial that failed and was trained later keeps only its measurement.
+        """
+        import pyarrow.parquet as pq
+
+        frames = [pq.read_table(part).to_pandas() for part in sorted(self.parts.glob("*.parquet"))]
+        if not frames:
+            return pd.DataFrame(columns=[*COLUMN_NAMES, *_CURVE_COLUMNS.values()])
+        # An all-empty column has no type of its own; concat would warn that it is ignored.
+        filled = [frame.dropna(axis="columns", how="all") for frame in frames]
+        rows = pd.concat(filled, ignore_index=True)
+        rows["failed"] = rows["verdict"] == str(Verdict.FAILED)
+        rows = rows.sort_values("failed", kind="stable").drop_duplicates("trial_id")
+        unique: pd.DataFrame = rows.drop(columns="failed").reset_index(drop=True)
+        return unique
+
+    def assemble(self, sweep_text: str, environment: Mapping[str, Any]) -> pd.DataFrame:
+        """Write results.parquet and curves.parquet from the parts.
+
+        Args:
+            sweep_text: The sweep file's text, for the table's metadata.
+            environment: Versions and hardware, for the table's metadata.
+
+        Returns:
+            All rows, ordered by group, batch size, seed and lr.
+
+        Raises:
+            UserError: If the folder cannot be written.
+        """
+        rows = self.read_rows()
+        order = ["task", "method", "optimizer", "batch_size", "seed", "lr"]
+        rows = rows.sort_values(order, kind="stable").reset_index(drop=True)
+        columns = [name for name in COLUMN_NAMES if name in rows]
+        try:
+            write_results(
+                rows[columns], self.results, sweep_text=sweep_text, environment=environment
+            )
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self._write_curves(rows)
+        return rows
+
+    def _write_curves(self, rows: pd.DataFrame) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = pa.schema(
+            [
+                ("trial_id", pa.string()),
+                ("step", pa.list_(pa.int32())),
+                ("loss", pa.list_(pa.float32())),
+            ]
+        )
+        names = {own: public for public, own in _CURVE_COLUMNS.items()}
+        if set(names) <= set(rows):
+            measured = rows.loc[rows["curve_step"].notna(), ["trial_id", *names]]
+            curves = pa.Table.from_pandas(measured.rename(columns=names), schema, False)
+        else:
+            curves = schema.empty_table()
+        buffer = pa.BufferOutputStream()
+        pq.write_table(curves, buffer)
+        self.write_bytes(self.curves, buffer.getvalue().to_pybytes())
+
+    def write_start(self, seed: int, data: bytes) -> None:
+        """Store the trained start of a seed."""
+        self.starts.mkdir(exist_ok=True)
+        self.write_bytes(self.starts / f"seed-{seed}.pt", data)
+
+    def read_starts(self) -> dict[int, bytes]:
+        """Return the stored starts by seed."""
+        return {
+            int(path.stem.removeprefix("seed-")): path.read_bytes()
+            for path in self.starts.glob("seed-*.pt")
+        }
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Store what the run ran on."""
+        text = json.dumps(dict(environment), indent=2, sort_keys=True) + "\n"
+        self.write_bytes(self.environment, text.encode())
+
+    def write_bytes(self, path: Path, data: bytes) -> None:
+        """Write a file under a temporary name and rename it, so that it is whole or not there.
+
+        Args:
+            path: Where to.
+            data: What.
+
+        Raises:
+            UserError: If the disk is full or the folder not writable.
+        """
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(
+            f"cannot write to {self.path}: {error.strerror or error}; what is finished is kept: "
+            "mend it and run the same command again, or write another --out"
+        )

@@ -1,0 +1,82 @@
+"""A task: what is trained, on what data, and by which loss."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+Batch: TypeAlias = tuple[Tensor, Tensor]
+Stream: TypeAlias = Callable[[torch.Generator, int], Batch]
+ExactLoss: TypeAlias = Callable[[Mapping[str, Tensor]], Tensor]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained: a model, its data and its loss.
+
+    The data come in one of three forms: two tensors, a map-style dataset of
+    ``(input, target)`` pairs, or a stream that draws fresh samples.
+
+    Attributes:
+        name: Short name, part of the group key.
+        description: One line for people.
+        make_model: Builds the untrained model; draws its weights from torch's global generator,
+            which the caller seeds.
+        loss: ``loss(outputs, targets)``, the mean loss of a batch as a scalar tensor, in nats or
+            the task's own unit.
+        inputs: Shape ``[num_examples, ...]``; None unless the data are tensors.
+        targets: Shape ``[num_examples, ...]``; None unless the data are tensors.
+        dataset: Map-style dataset of pairs; None unless the data are a dataset.
+        stream: ``stream(generator, batch_size)`` draws a fresh batch; None for finite data.
+        exact_loss: The loss over the whole population as a function of the parameters of one
+            model, where it is known; evaluation then uses it instead of an evaluation set.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> x = torch.randn(32, 3)
+        >>> task = Task("line", "A line.", lambda: nn.Linear(3, 1), nn.functional.mse_loss,
+        ...             inputs=x, targets=x.sum(1, keepdim=True))
+        >>> task.num_examples
+        32
+    """
+
+    name: str
+    description: str
+    make_model: Callable[[], nn.Module]
+    loss: Callable[[Any, Any], Tensor]
+    inputs: Tensor | None = None
+    targets: Tensor | None = None
+    dataset: Dataset[Any] | None = None
+    stream: Stream | None = None
+    exact_loss: ExactLoss | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the data come in exactly one form."""
+        if (self.inputs is None) != (self.targets is None):
+            raise ValueError(f"Task {self.name!r} must give both inputs and targets, or neither.")
+        forms = [self.inputs is not None, self.dataset is not None, self.stream is not None]
+        if sum(forms) != 1:
+            raise ValueError(
+                f"Task {self.name!r} must give its data in one form (inputs and targets, "
+                f"a dataset, or a stream), got {sum(forms)}."
+            )
+        if self.inputs is None or self.targets is None:
+            return
+        if len(self.inputs) != len(self.targets):
+            raise ValueError(
+                f"Task {self.name!r} has {len(self.inputs)} inputs "
+                f"but {len(self.targets)} targets; give one target for each input."
+            )
+
+    @property
+    def num_examples(self) -> int | None:
+        """Size of the training set; None for a stream, which never ends."""
+        if self.inputs is not None:
+            return len(self.inputs)
+        if self.dataset is not None:
+            return len(self.dataset)  # type: ignore[arg-type]  # map-style datasets have a length
+        return None

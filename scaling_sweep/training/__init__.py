@@ -1,0 +1,1 @@
+"""One pack: stacked parameters, a learning rate for each copy, one loop; needs torch, never Ray."""

@@ -1,0 +1,123 @@
+"""The sequence of batches of each seed, with or without replacement or freshly drawn."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from scaling_sweep.tasks.task import Batch, Task
+from scaling_sweep.training.randomness import make_generator
+
+
+class IndexStream:
+    """Indices of the examples of one seed's batches, one batch after the other.
+
+    Without replacement the data are shuffled anew as soon as fewer than a batch remain, so
+    every batch holds different examples.
+
+    Args:
+        num_examples: Size of the training set.
+        batch_size: Examples per batch.
+        replacement: Whether an example may occur twice in a batch.
+        generator: Where the draws come from.
+
+    Example:
+        >>> stream = IndexStream(4, 4, False, make_generator("doc"))
+        >>> sorted(stream.draw().tolist())
+        [0, 1, 2, 3]
+    """
+
+    def __init__(
+        self, num_examples: int, batch_size: int, replacement: bool, generator: torch.Generator
+    ) -> None:
+        self._num_examples = num_examples
+        self._batch_size = batch_size
+        self._replacement = replacement
+        self._generator = generator
+        self._rest = torch.empty(0, dtype=torch.int64)
+
+    def draw(self) -> Tensor:
+        """Return the indices of the next batch, shape ``[batch_size]``."""
+        if self._replacement:
+            size = (self._batch_size,)
+            return torch.randint(self._num_examples, size, generator=self._generator)
+        if len(self._rest) < self._batch_size:
+            self._rest = torch.randperm(self._num_examples, generator=self._generator)
+        batch, self._rest = self._rest[: self._batch_size], self._rest[self._batch_size :]
+        return batch
+
+
+class Batches:
+    """The batches of several seeds at one batch size, drawn in step.
+
+    Args:
+        task: What is trained.
+        seeds: The replicates.
+        batch_size: Examples per batch.
+        replacement: Whether to sample with replacement; a stream always draws afresh.
+        stream_names: For each seed, the name of its random stream.
+        device: Where the batches are wanted.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        seeds: Sequence[int],
+        batch_size: int,
+        replacement: bool,
+        stream_names: Sequence[tuple[str | int, ...]],
+        device: torch.device,
+    ) -> None:
+        self._task = task
+        self._batch_size = batch_size
+        self._device = device
+        self._generators = [make_generator(*name) for name in stream_names]
+        self._place = {seed: place for place, seed in enumerate(seeds)}
+        if task.num_examples is not None:
+            self._indices = [
+                IndexStream(task.num_examples, batch_size, replacement, generator)
+                for generator in self._generators
+            ]
+        if task.inputs is not None and task.targets is not None:
+            self._inputs, self._targets = task.inputs.to(device), task.targets.to(device)
+
+    def draw(self, seeds: Sequence[int]) -> Batch:
+        """Draw the next batch of every seed and lay them out for the copies.
+
+        Args:
+            seeds: The seed of each copy, length ``num_copies``. A seed that is left out stops:
+                its later batches are not drawn.
+
+        Returns:
+            Inputs and targets, each of shape ``[num_copies, batch_size, ...]``.
+        """
+        wanted = sorted(set(seeds))
+        place = {seed: i for i, seed in enumerate(wanted)}
+        rows = torch.tensor([place[seed] for seed in seeds])
+        if self._task.num_examples is None:
+            return self._fresh(wanted, rows)
+        indices = torch.stack([self._indices[self._place[seed]].draw() for seed in wanted])
+        if self._task.dataset is not None:
+            return self._collated(indices, rows)
+        index = indices[rows].to(self._device)
+        return self._inputs[index], self._targets[index]
+
+    def _fresh(self, wanted: Sequence[int], rows: Tensor) -> Batch:
+        assert self._task.stream is not None
+        drawn = [
+            self._task.stream(self._generators[self._place[seed]], self._batch_size)
+            for seed in wanted
+        ]
+        return self._spread(drawn, rows)
+
+    def _collated(self, indices: Tensor, rows: Tensor) -> Batch:
+        dataset = self._task.dataset
+        assert dataset is not None
+        drawn = [default_collate([dataset[i] for i in batch]) for batch in indices.tolist()]
+        return self._spread([(batch[0], batch[1]) for batch in drawn], rows)
+
+    def _spread(self, drawn: Sequence[Batch], rows: Tensor) -> Batch:
+        inputs = torch.stack([batch[0] for batch in drawn]).to(self._device)
+        targets = torch.stack([batch[1] for batch in drawn]).to(self._device)
+        return inputs[rows], targets[rows]

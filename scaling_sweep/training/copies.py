@@ -1,0 +1,108 @@
+"""The stacked copies of one model that a pack trains: row k of every tensor belongs to copy k."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from scaling_sweep.optimizers.rule import State, UpdateRule
+
+Tensors: TypeAlias = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a trial begins: the weights of one model.
+
+    Attributes:
+        params: Trainable tensors by name.
+        buffers: The others, such as BatchNorm's running statistics.
+        state: The optimizer's state at that point; None to begin with a fresh one.
+    """
+
+    params: Mapping[str, Tensor]
+    buffers: Mapping[str, Tensor]
+    state: State | None = None
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "Point":
+        """Copy the weights of a model."""
+        return cls(
+            {name: value.detach().clone() for name, value in model.named_parameters()},
+            {name: value.detach().clone() for name, value in model.named_buffers()},
+        )
+
+
+@dataclass(frozen=True)
+class Copies:
+    """``num_copies`` models in one: the tensors are updated in place, the set is not.
+
+    Attributes:
+        params: Shape ``[num_copies, ...]`` each.
+        buffers: Shape ``[num_copies, ...]`` each.
+        state: The optimizer's moments, shape ``[num_copies, ...]`` each.
+        lr: Shape ``[num_copies]``, learning rates.
+    """
+
+    params: Tensors
+    buffers: Tensors
+    state: dict[str, Tensors]
+    lr: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of copies."""
+        return len(self.lr)
+
+    def select(self, rows: Tensor) -> "Copies":
+        """Return new copies with only those rows, shape ``[num_kept]``."""
+        return Copies(
+            _rows(self.params, rows),
+            _rows(self.buffers, rows),
+            {moment: _rows(values, rows) for moment, values in self.state.items()},
+            self.lr[rows],
+        )
+
+
+def stack_points(
+    points: Sequence[Point], lr: Sequence[float], rule: UpdateRule, device: torch.device
+) -> Copies:
+    """Stack one point per copy.
+
+    Args:
+        points: Length ``num_copies``; points may be the same object.
+        lr: Length ``num_copies``, learning rates.
+        rule: Gives the optimizer's first state where a point has none.
+        device: Where to train.
+
+    Returns:
+        The copies.
+    """
+    states = [rule.init(point.params) if point.state is None else point.state for point in points]
+    return Copies(
+        _stack([point.params for point in points], device),
+        _stack([point.buffers for point in points], device),
+        {moment: _stack([state[moment] for state in states], device) for moment in states[0]},
+        torch.tensor(lr, dtype=torch.float32, device=device),
+    )
+
+
+def point_of(copies: Copies, row: int) -> Point:
+    """Return one copy as a point on the CPU, with its optimizer state."""
+    return Point(
+        {name: value[row].cpu().clone() for name, value in copies.params.items()},
+        {name: value[row].cpu().clone() for name, value in copies.buffers.items()},
+        {
+            moment: {name: value[row].cpu().clone() for name, value in values.items()}
+            for moment, values in copies.state.items()
+        },
+    )
+
+
+def _rows(values: Tensors, rows: Tensor) -> Tensors:
+    return {name: value.index_select(0, rows) for name, value in values.items()}
+
+
+def _stack(values: Sequence[Mapping[str, Tensor]], device: torch.device) -> Tensors:
+    return {name: torch.stack([value[name] for value in values]).to(device) for name in values[0]}

@@ -1,0 +1,163 @@
+"""Two ways to move all copies of a pack by one step: ``vmap`` at once, ``loop`` one by one.
+
+Both use the same update rules and the same batches; they differ in speed, and in what a model
+may do. The loop takes any model; vmap none that branches on data or draws random numbers.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+
+from scaling_sweep.optimizers.rule import UpdateRule
+from scaling_sweep.tasks.task import Task
+from scaling_sweep.training.copies import Copies, Tensors
+
+
+class Engine(Protocol):
+    """Moves copies and measures losses."""
+
+    name: str
+
+    def step(
+        self, copies: Copies, inputs: Tensor, targets: Tensor, noise_seeds: list[int]
+    ) -> Tensor:
+        """Move every copy once, in place, and return its loss before the move.
+
+        Args:
+            copies: The models.
+            inputs: Shape ``[num_copies, batch_size, ...]``.
+            targets: Shape ``[num_copies, batch_size, ...]``.
+            noise_seeds: For each copy, the seed of the model's own randomness in this step;
+                empty when the model has none.
+
+        Returns:
+            Shape ``[num_copies]``, mean batch losses.
+        """
+        ...
+
+    def losses(self, copies: Copies, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return each copy's loss on one shared batch, in evaluation mode."""
+        ...
+
+
+class VmapEngine:
+    """All copies at once by ``torch.func.vmap``.
+
+    Args:
+        model: Any instance of the task's model; only its structure is used.
+        task: Gives the loss.
+        rule: The optimizer.
+    """
+
+    name = "vmap"
+
+    def __init__(self, model: nn.Module, task: Task, rule: UpdateRule) -> None:
+        self._model = model
+        self._task = task
+        self._gradients = vmap(grad_and_value(self._objective, has_aux=True))
+        self._update = vmap(rule.update)
+        self._losses = vmap(self._objective, in_dims=(0, 0, None, None))
+
+    def _objective(
+        self, params: Tensors, buffers: Tensors, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        # BatchNorm writes into its buffers; under vmap only a clone may be written to.
+        buffers = {name: value.clone() for name, value in buffers.items()}
+        outputs = functional_call(self._model, (params, buffers), (inputs,))
+        return self._task.loss(outputs, targets), buffers
+
+    def step(
+        self, copies: Copies, inputs: Tensor, targets: Tensor, noise_seeds: list[int]
+    ) -> Tensor:
+        """Move every copy once, in place, and return its loss before the move."""
+        self._model.train()
+        grads, (losses, buffers) = self._gradients(copies.params, copies.buffers, inputs, targets)
+        direction, state = self._update(grads, copies.state, copies.params)
+        copies.buffers.update(buffers)
+        copies.state.update({moment: dict(values) for moment, values in state.items()})
+        for name, param in copies.params.items():
+            lr = copies.lr.view(-1, *[1] * (param.dim() - 1))
+            param.addcmul_(direction[name], lr.to(param.dtype))
+        detached: Tensor = losses.detach()
+        return detached
+
+    def losses(self, copies: Copies, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return each copy's loss on one shared batch, in evaluation mode."""
+        self._model.eval()
+        with torch.no_grad():
+            losses: Tensor = self._losses(copies.params, copies.buffers, inputs, targets)[0]
+        return losses
+
+
+class LoopEngine:
+    """One copy after the other by plain autograd: slower for small models, takes any.
+
+    Args:
+        model: Any instance of the task's model; only its structure is used.
+        task: Gives the loss.
+        rule: The optimizer.
+    """
+
+    name = "loop"
+
+    def __init__(self, model: nn.Module, task: Task, rule: UpdateRule) -> None:
+        self._model = model
+        self._task = task
+        self._rule = rule
+
+    def step(
+        self, copies: Copies, inputs: Tensor, targets: Tensor, noise_seeds: list[int]
+    ) -> Tensor:
+        """Move every copy once, in place, and return its loss before the move."""
+        self._model.train()
+        losses = []
+        with torch.random.fork_rng(enabled=bool(noise_seeds)):
+            for row in range(len(copies)):
+                if noise_seeds:
+                    torch.manual_seed(noise_seeds[row])
+                losses.append(self._step_one(copies, row, inputs[row], targets[row]))
+        return torch.stack(losses)
+
+    def _step_one(self, copies: Copies, row: int, inputs: Tensor, targets: Tensor) -> Tensor:
+        params = {name: value[row].requires_grad_() for name, value in _detached(copies.params)}
+        loss = self._loss(params, _row(copies.buffers, row), inputs, targets)
+        grads = torch.autograd.grad(loss, list(params.values()), materialize_grads=True)
+        with torch.no_grad():
+            state = {moment: _row(values, row) for moment, values in copies.state.items()}
+            direction, state_after = self._rule.update(
+                dict(zip(params, grads, strict=True)), state, params
+            )
+            for name in params:
+                copies.params[name][row].add_(direction[name], alpha=float(copies.lr[row]))
+            for moment, values in state_after.items():
+                for name, value in values.items():
+                    copies.state[moment][name][row] = value
+        return loss.detach()
+
+    def _loss(
+        self, params: Mapping[str, Tensor], buffers: Tensors, inputs: Tensor, targets: Tensor
+    ) -> Tensor:
+        weights: dict[str, Any] = {**params, **buffers}
+        return self._task.loss(functional_call(self._model, weights, (inputs,)), targets)
+
+    def losses(self, copies: Copies, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return each copy's loss on one shared batch, in evaluation mode."""
+        self._model.eval()
+        with torch.no_grad():
+            return torch.stack(
+                [
+                    self._loss(_row(copies.params, row), _row(copies.buffers, row), inputs, targets)
+                    for row in range(len(copies))
+                ]
+            )
+
+
+def _row(values: Tensors, row: int) -> Tensors:
+    return {name: value[row] for name, value in values.items()}
+
+
+def _detached(values: Tensors) -> list[tuple[str, Tensor]]:
+    return [(name, value.detach()) for name, value in values.items()]

@@ -1,0 +1,152 @@
+"""Try a task once before a sweep is spent on it: what is wrong with it, how large it is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from scaling_sweep.errors import UserError
+from scaling_sweep.optimizers.making import make_rule
+from scaling_sweep.planning import TimedPack
+from scaling_sweep.spec import LoadedSweep, SweepSpec, check_against_task
+from scaling_sweep.tasks.loading import load_task
+from scaling_sweep.tasks.task import Task
+from scaling_sweep.training.choosing import ProbeBatch, choose_engine, time_step
+from scaling_sweep.training.copies import Point, stack_points
+from scaling_sweep.training.pack import initial_model, make_batches
+
+# Copies beyond 48 gain nothing on a CPU and lose a little (measured, LOG 2026-11-20); a GPU is
+# filled by more (guess).
+_MAX_COPIES_CPU, _MAX_COPIES_GPU = 48, 512
+# All copies together may take this much memory for weights, gradients and moments (guess).
+_MAX_PACK_BYTES = 2**30
+_BYTES_PER_PARAMETER = 4 * 5
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What a task turned out to be.
+
+    Attributes:
+        num_examples: Size of the training set; None for a stream.
+        num_parameters: Trainable numbers of one model.
+        initial_loss: Loss of the untrained model of seed 0 on its first batch.
+        max_trials_per_pack: How many copies train well together.
+    """
+
+    num_examples: int | None
+    num_parameters: int
+    initial_loss: float
+    max_trials_per_pack: int
+
+
+def load_sweep_task(sweep: LoadedSweep) -> Task:
+    """Build the task a sweep file names, with errors that point into the file.
+
+    Args:
+        sweep: The sweep and its file.
+
+    Returns:
+        The task.
+
+    Raises:
+        UserError: If it cannot be built.
+    """
+    try:
+        return load_task(sweep.spec.task.name, sweep.spec.task.args, search_folders(sweep))
+    except UserError as error:
+        raise sweep.error(str(error), "task") from error
+
+
+def search_folders(sweep: LoadedSweep) -> tuple[str, ...]:
+    """Return where a user's own module may lie: where one started, and beside the sweep file."""
+    return (str(Path.cwd()), str(sweep.path.resolve().parent))
+
+
+def inspect_task(sweep: LoadedSweep, task: Task) -> TaskFacts:
+    """Take one look at the task: one batch forward and back.
+
+    Args:
+        sweep: The sweep and its file.
+        task: Its task.
+
+    Returns:
+        What the planner needs to know.
+
+    Raises:
+        UserError: If model, data or loss do not work together; one line that says how.
+    """
+    spec = sweep.spec
+    check_against_task(sweep, task.num_examples)
+    try:
+        loss, num_parameters = _first_loss(spec, task)
+    except UserError:
+        raise
+    except Exception as error:
+        text = str(error).strip().splitlines() or [""]
+        raise sweep.error(
+            f"task {task.name!r} fails on its first batch: {type(error).__name__}: {text[0]}",
+            "task",
+        ) from error
+    if loss.dim() != 0:
+        raise sweep.error(
+            f"the loss of task {task.name!r} has shape {list(loss.shape)}; "
+            "it must be the mean over the batch, a scalar",
+            "task",
+        )
+    if not torch.isfinite(loss):
+        raise sweep.error(
+            f"the loss of task {task.name!r} is {loss.item()} before any training; "
+            "it must be finite there",
+            "task",
+        )
+    return TaskFacts(
+        task.num_examples, num_parameters, loss.item(), _max_copies(num_parameters, spec)
+    )
+
+
+def _first_loss(spec: SweepSpec, task: Task) -> tuple[torch.Tensor, int]:
+    device = torch.device("cpu")
+    model = initial_model(task, spec, 0)
+    inputs, targets = make_batches(task, spec, [0], spec.batch_sizes[0], device).draw([0])
+    loss = task.loss(model(inputs[0]), targets[0])
+    if not isinstance(loss, torch.Tensor):
+        raise TypeError(f"the loss is a {type(loss).__name__}; it must be a scalar tensor")
+    if loss.dim() == 0:
+        loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach(), sum(param.numel() for param in model.parameters())
+
+
+def _max_copies(num_parameters: int, spec: SweepSpec) -> int:
+    if spec.resources.max_trials_per_pack is not None:
+        return spec.resources.max_trials_per_pack
+    most = _MAX_COPIES_GPU if spec.resources.gpus else _MAX_COPIES_CPU
+    return max(1, min(most, _MAX_PACK_BYTES // (_BYTES_PER_PARAMETER * max(1, num_parameters))))
+
+
+def time_packs(spec: SweepSpec, task: Task, num_trials: int) -> tuple[TimedPack, ...]:
+    """Time one step of a few packs of different sizes and batch sizes, in seconds, on the CPU.
+
+    Args:
+        spec: The sweep.
+        task: Its task.
+        num_trials: Trials in the largest pack.
+
+    Returns:
+        Three points or more, enough for ``fit_step_time``.
+    """
+    smallest, largest = spec.batch_sizes[0], spec.batch_sizes[-1]
+    sizes = {(1, smallest), (num_trials, smallest), (1, largest), (num_trials, largest)}
+    return tuple(_time_pack(spec, task, *size) for size in sorted(sizes))
+
+
+def _time_pack(spec: SweepSpec, task: Task, num_trials: int, batch_size: int) -> TimedPack:
+    device = torch.device("cpu")
+    optimizer = spec.optimizers[-1]
+    rule = make_rule(optimizer.name, optimizer.hyperparameters)
+    model = initial_model(task, spec, 0)
+    copies = stack_points([Point.of(model)] * num_trials, [1e-6] * num_trials, rule, device)
+    inputs, targets = make_batches(task, spec, [0], batch_size, device).draw([0] * num_trials)
+    batch = ProbeBatch(inputs, targets, num_steps=10**6)
+    engine = choose_engine(spec.engine, model, task, rule, copies, batch)
+    return TimedPack(num_trials, batch_size, time_step(engine, copies, batch))

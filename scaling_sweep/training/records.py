@@ -1,0 +1,62 @@
+"""What training a pack leaves behind: one record per trial, ready for the table."""
+
+from dataclasses import dataclass
+
+from scaling_sweep.planning import Pack
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """The measurement of one trial.
+
+    Attributes:
+        trial_id: Which trial.
+        verdict: ``stable`` or ``diverged``; a record of a trial that trained is never ``failed``.
+        reason: Why, in words.
+        steps_run: Steps taken before the trial ended or was known to have diverged.
+        initial_loss: Evaluation loss of the untrained model.
+        start_loss: Evaluation loss where the trial began.
+        final_loss: Evaluation loss after the last step; infinite when not finite.
+        min_loss: Smallest windowed training loss.
+        peak_loss: Largest windowed training loss; infinite when it was not finite.
+        first_nonfinite_step: First step whose loss was not finite; ``num_steps`` when only the
+            final evaluation was not; None when all were finite.
+        wall_time_s: The trial's share of its pack's time, by steps taken.
+        curve_steps: Steps taken by the end of each kept window of the loss curve.
+        curve_losses: Mean training loss of each kept window.
+    """
+
+    trial_id: str
+    verdict: str
+    reason: str
+    steps_run: int
+    initial_loss: float
+    start_loss: float
+    final_loss: float
+    min_loss: float
+    peak_loss: float
+    first_nonfinite_step: int | None
+    wall_time_s: float
+    curve_steps: tuple[int, ...]
+    curve_losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class PackResult:
+    """What one trained pack leaves behind.
+
+    Attributes:
+        pack: What was asked.
+        records: One per trial, in the pack's order.
+        num_examples: Size of the training set; None for a stream.
+        device: Where it ran, for people.
+        engine: ``vmap`` or ``loop``.
+        wall_time_s: Time the pack took, its probe included.
+    """
+
+    pack: Pack
+    records: tuple[TrialRecord, ...]
+    num_examples: int | None
+    device: str
+    engine: str
+    wall_time_s: float

@@ -1,0 +1,100 @@
+"""Trained starting points: one per seed, by a fixed recipe, shared by all trials of that seed."""
+
+import io
+from collections.abc import Sequence
+
+import torch
+
+from scaling_sweep.errors import UserError
+from scaling_sweep.optimizers.making import make_rule
+from scaling_sweep.spec import SweepSpec, TrainedStart
+from scaling_sweep.tasks.task import Task
+from scaling_sweep.training.batches import Batches
+from scaling_sweep.training.choosing import ProbeBatch, choose_engine, is_random
+from scaling_sweep.training.copies import Copies, Point, point_of, stack_points
+from scaling_sweep.training.pack import initial_model
+from scaling_sweep.training.randomness import derive_seed
+
+
+def train_starts(
+    spec: SweepSpec, task: Task, seeds: Sequence[int], device: torch.device | None = None
+) -> dict[int, Point]:
+    """Train the sweep's recipe from initialisation for each seed.
+
+    The result is a function of (sweep seed, seed) only.
+
+    Args:
+        spec: The sweep, whose ``start`` is a recipe.
+        task: The sweep's task.
+        seeds: Which replicates.
+        device: Where to train; the CPU unless given.
+
+    Returns:
+        The trained point of each seed, with the optimizer's state.
+
+    Raises:
+        UserError: If the recipe diverges for a seed.
+        ValueError: If the sweep starts at initialisation.
+    """
+    if not isinstance(spec.start, TrainedStart):
+        raise ValueError("The sweep starts at initialisation; there is nothing to train.")
+    recipe, device = spec.start, device or torch.device("cpu")
+    rule = make_rule(recipe.optimizer.name, recipe.optimizer.hyperparameters)
+    models = {seed: initial_model(task, spec, seed).to(device) for seed in seeds}
+    points = [Point.of(models[seed]) for seed in seeds]
+    copies = stack_points(points, [recipe.lr] * len(seeds), rule, device)
+    model = models[seeds[0]]
+    inputs, targets = _batches(spec, task, recipe, seeds, device).draw(seeds)
+    noise = [derive_seed(spec.sweep_seed, seed, "start noise") for seed in seeds]
+    noise = noise if is_random(model, inputs[0]) else []
+    probe = ProbeBatch(inputs, targets, recipe.steps)
+    engine = choose_engine(spec.engine, model, task, rule, copies, probe)
+    batches = _batches(spec, task, recipe, seeds, device)
+    for step in range(recipe.steps):
+        inputs, targets = batches.draw(seeds)
+        engine.step(copies, inputs, targets, [seed + step for seed in noise])
+    _refuse_diverged(copies, seeds)
+    return {seed: point_of(copies, row) for row, seed in enumerate(seeds)}
+
+
+def dump_point(point: Point) -> bytes:
+    """Write a point as bytes that only hold tensors."""
+    buffer = io.BytesIO()
+    parts = {"params": dict(point.params), "buffers": dict(point.buffers), "state": point.state}
+    torch.save(parts, buffer)
+    return buffer.getvalue()
+
+
+def parse_point(data: bytes) -> Point:
+    """Read what ``dump_point`` wrote.
+
+    Args:
+        data: Bytes of a point; anything but tensors in it is refused.
+
+    Returns:
+        The point.
+
+    Example:
+        >>> point = Point({"w": torch.ones(2)}, {}, {})
+        >>> parse_point(dump_point(point)).params["w"]
+        tensor([1., 1.])
+    """
+    parts = torch.load(io.BytesIO(data), weights_only=True)
+    return Point(parts["params"], parts["buffers"], parts["state"])
+
+
+def _batches(
+    spec: SweepSpec, task: Task, recipe: TrainedStart, seeds: Sequence[int], device: torch.device
+) -> Batches:
+    names = [(spec.sweep_seed, seed, "start batches") for seed in seeds]
+    replacement = spec.sampling == "replacement"
+    return Batches(task, seeds, recipe.batch_size, replacement, names, device)
+
+
+def _refuse_diverged(copies: Copies, seeds: Sequence[int]) -> None:
+    for row, seed in enumerate(seeds):
+        if not all(bool(torch.isfinite(value[row]).all()) for value in copies.params.values()):
+            raise UserError(
+                f"start: the recipe diverged for seed {seed}; lower its lr, "
+                "so that trials begin at a trained point"
+            )
