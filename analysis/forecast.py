@@ -137,9 +137,7 @@ def recommend_group(group: GroupFit, batch_size: int, safety: float = SAFETY) ->
         group.key, batch_size, None, None, None, safety, nearest_size, rules, (), None
     )
     if group.best_law() is None:
-        return replace(
-            empty, refused=f"No learning rate is recommended. {group.refused or ''}".strip()
-        )
+        return replace(empty, refused=f"No learning rate is recommended. {group.refused}")
     band = predict_lr_max(group, batch_size)
     lr_max, low, high = float(band.lr_max[0]), float(band.low[0]), float(band.high[0])
     if not np.isfinite([lr_max, low, high]).all():

@@ -246,16 +246,20 @@ def embed_figure(figure: Figure) -> str:
 
 
 def raise_exponents(text: str) -> Markup:
-    """Escape a sentence and raise its exponents.
+    """Escape a sentence, raise its exponents, and keep together what belongs together.
 
     Args:
         text: Plain text, whatever it holds.
 
     Returns:
-        HTML in which ``B^0.85`` has become B with a superscript.
+        HTML in which ``B^0.85`` has become B with a superscript and no line breaks within
+        ``[0.70, 0.93]`` or ``B = 40``.
 
     Example:
-        >>> raise_exponents("<b> grew like B^0.85 [0.70, 0.93]")
-        Markup('&lt;b&gt; grew like B<sup>0.85</sup> [0.70, 0.93]')
+        >>> raise_exponents("<b> grew like B^0.85 up to")
+        Markup('&lt;b&gt; grew like B<sup>0.85</sup> up to')
     """
-    return Markup(re.sub(r"\bB\^([−-]?\d+(?:\.\d+)?|p)", r"B<sup>\1</sup>", str(escape(text))))
+    html = str(escape(text))
+    html = re.sub(r"\bB\^([−-]?\d+(?:\.\d+)?|p)", r"B<sup>\1</sup>", html)
+    html = re.sub(r"(\[\S+,) (\S+\])", r"\1&nbsp;\2", html)
+    return Markup(re.sub(r"\bB = (\d)", r"B&nbsp;=&nbsp;\1", html))

@@ -158,7 +158,7 @@ def describe_naive_slope(group: GroupFit) -> str:
     if group.exponent is None or group.exponent_ci is None:
         return f"{line} It says nothing about whether a straight line is the right law."
     if group.exponent_ci[0] <= naive.exponent <= group.exponent_ci[1]:
-        return f"{line} Here that agrees with the fitted law."
+        return f"{line} Here it lies inside the interval of the fitted laws."
     cause = (
         "It averages the growth at small batch sizes with what comes after."
         if group.law != "power"

@@ -16,6 +16,16 @@ from analysis.formatting import group_title
 from analysis.results import Results
 from analysis.summaries import Fit, GroupFit, GroupKey
 
+_EDGES_CAPTION = (
+    "Each dot is the learning rate above which training no longer works at that batch size, with "
+    "its 95 % interval; the grey bars are the brackets of the single seeds, from the last stable "
+    "to the first diverged learning rate. Dots that climb along a dotted line follow that slope."
+)
+_LAWS_CAPTION = (
+    " The bold curve is the law reported, a thin curve a law that fits nearly as well, and the "
+    "shaded bands are their 95 % intervals."
+)
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -69,11 +79,7 @@ def draw_pictures(
             "edges",
             edge_figure(group),
             "Where stability ends.",
-            "Each dot is the learning rate above which training no longer works at that batch "
-            "size; the grey bars are the brackets of the single seeds, from the last stable to the "
-            "first diverged learning rate. A dot that climbs along a dotted line follows that "
-            "slope. The bold curve is the law reported, thin curves are laws that fit nearly as "
-            "well, and the shaded bands are their 95 % intervals.",
+            _EDGES_CAPTION + (_LAWS_CAPTION if group.laws else ""),
         )
     if not trials.empty:
         yield Picture(

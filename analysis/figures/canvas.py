@@ -145,7 +145,7 @@ def render_svg(figure: Figure) -> str:
         An SVG document that asks for no file and no font from outside, the same each time.
     """
     buffer = BytesIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": "scaling-sweep", "text.parse_math": False}
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "scaling-sweep"}
     with mpl.rc_context(settings):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue().decode("utf-8").replace("'DejaVu Sans', sans-serif", _PAGE_FONTS)
@@ -167,5 +167,4 @@ def save_figure(figure: Figure, path: Path) -> None:
     if kind == "svg":
         path.write_text(render_svg(figure), encoding="utf-8")
         return
-    with mpl.rc_context({"text.parse_math": False}):
-        figure.savefig(path, format=kind, dpi=PNG_DPI)
+    figure.savefig(path, format=kind, dpi=PNG_DPI)

@@ -14,6 +14,8 @@ from analysis.summaries import Band, Censoring, Edge, GroupFit, LawFit
 
 # A law is drawn a little beyond the data, enough to be seen as a line and not as a forecast.
 _OVERHANG_OCTAVES = 0.3
+# How far the open side of a bracket is drawn: the arrow says that it goes on.
+_OPEN_STUB = 1.4
 _GUIDE_SLOPES = ((1.0, "slope 1"), (0.5, "slope ½"))
 
 
@@ -107,7 +109,10 @@ def _find_range(group: GroupFit) -> tuple[float, float]:
     ends = [end for edge in group.seed_edges for end in (edge.lr_stable, edge.lr_diverged)]
     ends += [edge.lr_max for edge in group.edges]
     finite = [end for end in ends if 0 < end < np.inf]
-    return min(finite) / 1.6, max(finite) * 2.0
+    low, high = min(finite) / 1.6, max(finite) * 2.0
+    # A decade at least, so that three round numbers fit on the axis.
+    stretch = max(1.0, (10 * low / high) ** 0.5)
+    return low / stretch, high * stretch
 
 
 def _spread_seeds(brackets: tuple[Edge, ...], sizes: np.ndarray) -> np.ndarray:
@@ -122,14 +127,15 @@ def _make_guides(
     group: GroupFit, curves: list[LawCurve], lr_range: tuple[float, float]
 ) -> tuple[Guide, ...]:
     """Return the slopes from the first point on, until they leave the axes."""
-    first, last = group.edges[0].batch_size, group.edges[-1].batch_size
-    if first == last:
+    inside = [edge for edge in group.edges if edge.censored is Censoring.NONE]
+    if len(inside) < 2:
         return ()
+    first, last = inside[0].batch_size, group.edges[-1].batch_size
     reported = [curve.band for curve in curves if curve.reported]
     start = (
         float(np.interp(first, reported[0].batch_size, reported[0].lr_max))
         if reported
-        else group.edges[0].lr_max
+        else inside[0].lr_max
     )
     guides = []
     for slope, label in _GUIDE_SLOPES:
@@ -191,13 +197,12 @@ def _draw_law(curve: LawCurve, axes: Axes) -> None:
 
 
 def _draw_brackets(plot: EdgePlot, axes: Axes) -> None:
-    bottom, top = plot.lr_range
-    low = [max(edge.lr_stable, bottom) for edge in plot.brackets]
-    high = [min(edge.lr_diverged, top) for edge in plot.brackets]
+    low = np.array([edge.lr_stable for edge in plot.brackets])
+    high = np.array([edge.lr_diverged for edge in plot.brackets])
     axes.vlines(
         plot.positions,
-        low,
-        high,
+        np.where(low > 0, low, np.minimum(high, plot.lr_range[1]) / _OPEN_STUB),
+        np.where(np.isfinite(high), high, np.maximum(low, plot.lr_range[0]) * _OPEN_STUB),
         color=canvas.MUTED,
         linewidth=1.4,
         alpha=0.65,

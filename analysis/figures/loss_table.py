@@ -30,10 +30,11 @@ def read_curves(path: Path) -> pd.DataFrame:
         ValueError: If it is no parquet file, or lacks a column.
     """
     try:
-        table = pq.read_table(path, columns=CURVES_SCHEMA.names)
-    except (pa.ArrowInvalid, KeyError) as error:
+        file = pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
         raise ValueError(f"{path} is no parquet file of loss curves: {error}") from error
-    missing = [name for name in CURVES_SCHEMA.names if name not in table.column_names]
+    missing = [name for name in CURVES_SCHEMA.names if name not in file.schema_arrow.names]
     if missing:
         raise ValueError(f"{path} lacks the column {missing[0]!r} that every table of curves has.")
-    return table.to_pandas()
+    frame: pd.DataFrame = file.read(columns=CURVES_SCHEMA.names).to_pandas()
+    return frame
