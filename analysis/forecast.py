@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.bands import predict_lr_max
+from analysis.errors import AnalysisError
 from analysis.formatting import format_number, group_title
 from analysis.sentences import critical_batch_size
 from analysis.summaries import Censoring, Fit, GroupFit, GroupKey, MaxLR
@@ -79,13 +80,13 @@ def recommend(
         reason, where the fit was refused.
 
     Raises:
-        ValueError: If the batch size or the safety factor is out of range, or the selection does
+        AnalysisError: If the batch size or the safety factor is out of range, or the selection does
             not name exactly one group.
     """
     if batch_size < 1:
-        raise ValueError(f"A batch size is at least 1, got {batch_size}.")
+        raise AnalysisError(f"A batch size is at least 1, got {batch_size}.")
     if not 0 < safety <= 1:
-        raise ValueError(f"The safety factor lies in (0, 1], got {safety:g}; try {SAFETY:g}.")
+        raise AnalysisError(f"The safety factor lies in (0, 1], got {safety:g}; try {SAFETY:g}.")
     return recommend_group(select_group(fit.groups, optimizer), batch_size, safety)
 
 
@@ -100,7 +101,7 @@ def select_group(groups: Sequence[GroupFit], optimizer: str | None = None) -> Gr
         The group.
 
     Raises:
-        ValueError: If none or several fit; the message lists what exists.
+        AnalysisError: If none or several fit; the message lists what exists.
     """
     keys = [group.key for group in groups]
     titles = [group_title(key, keys) for key in keys]
@@ -114,9 +115,9 @@ def select_group(groups: Sequence[GroupFit], optimizer: str | None = None) -> Gr
     choices = "; ".join(repr(title) for title in titles) or "none"
     if not found:
         what = f"optimizer {optimizer!r}" if optimizer else "group"
-        raise ValueError(f"The table has no {what}. Choose one of: {choices}.")
+        raise AnalysisError(f"The table has no {what}. Choose one of: {choices}.")
     what = f"optimizer {optimizer!r}" if optimizer else "table"
-    raise ValueError(f"This {what} has {len(found)} groups. Choose one of: {choices}.")
+    raise AnalysisError(f"This {what} has {len(found)} groups. Choose one of: {choices}.")
 
 
 def recommend_group(group: GroupFit, batch_size: int, safety: float = SAFETY) -> Recommendation:
@@ -129,7 +130,15 @@ def recommend_group(group: GroupFit, batch_size: int, safety: float = SAFETY) ->
 
     Returns:
         The recommendation, or its refusal.
+
+    Raises:
+        AnalysisError: If the batch is larger than the data it is drawn from without replacement.
     """
+    if group.num_examples is not None and batch_size > group.num_examples:
+        raise AnalysisError(
+            f"A batch of {batch_size} cannot be drawn without replacement from the "
+            f"{group.num_examples} examples there are; ask for at most {group.num_examples}."
+        )
     nearest = _find_nearest(group.edges, batch_size)
     rules = _apply_rules(nearest, batch_size, safety) if nearest else ()
     nearest_size = nearest.batch_size if nearest else None

@@ -3,7 +3,7 @@
 import re
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from analysis import formatting, sentences
-from analysis.criteria import Criterion, judge
-from analysis.figures.album import Picture, draw_pictures, select_trials
+from analysis.criteria import Criterion
+from analysis.figures.album import Picture, draw_pictures, judge_again, select_trials
 from analysis.figures.canvas import render_svg
 from analysis.glossary import GLOSSARY
 from analysis.results import Results
@@ -124,9 +124,7 @@ def render_report(
     Returns:
         HTML. Every string from the table or the sweep file is escaped.
     """
-    if criterion is not None:
-        verdict = judge(criterion, results.frame)
-        results = replace(results, frame=results.frame.assign(verdict=verdict))
+    results = judge_again(results, criterion)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,

@@ -1,12 +1,13 @@
 """All figures of a study: drawn with a caption each, for the report and for files."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.criteria import Criterion, judge
 from analysis.figures.canvas import save_figure
 from analysis.figures.edges import edge_figure
 from analysis.figures.losses import compute_losses, loss_figure
@@ -42,6 +43,21 @@ class Picture:
     figure: Figure
     title: str
     caption: str
+
+
+def judge_again(results: Results, criterion: Criterion | None) -> Results:
+    """Return a table with the verdicts that a fit by this criterion saw.
+
+    Args:
+        results: The table; left as it is.
+        criterion: How the trials were judged again, None when by the table's own verdicts.
+
+    Returns:
+        The same table with other verdicts, or the table itself.
+    """
+    if criterion is None:
+        return results
+    return replace(results, frame=results.frame.assign(verdict=judge(criterion, results.frame)))
 
 
 def select_trials(frame: pd.DataFrame, key: GroupKey) -> pd.DataFrame:
@@ -116,6 +132,7 @@ def save_figures(
     curves: pd.DataFrame | None,
     folder: Path,
     formats: Sequence[str] = ("png", "svg"),
+    criterion: Criterion | None = None,
 ) -> tuple[Path, ...]:
     """Write every figure of a study to files of its own.
 
@@ -125,12 +142,14 @@ def save_figures(
         curves: The table of loss curves, None when there is none.
         folder: Made if it is missing.
         formats: Endings out of ``canvas.FORMATS``.
+        criterion: How the trials were judged again, None when by the table's own verdicts.
 
     Returns:
         The files written, ``<number of the group>-<optimizer>-<figure>.<format>``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
+    results = judge_again(results, criterion)
     keys = [group.key for group in fit.groups]
     for number, group in enumerate(fit.groups, start=1):
         stem = f"{number}-{_file_name(group_title(group.key, keys))}"

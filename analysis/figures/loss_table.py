@@ -6,6 +6,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from analysis.errors import AnalysisError
+
 CURVES_SCHEMA = pa.schema(
     [
         pa.field("trial_id", pa.string(), nullable=False),
@@ -27,14 +29,16 @@ def read_curves(path: Path) -> pd.DataFrame:
         One row per trial with ``trial_id``, ``step`` and ``loss``.
 
     Raises:
-        ValueError: If it is no parquet file, or lacks a column.
+        AnalysisError: If it is no parquet file, or lacks a column.
     """
     try:
         file = pq.ParquetFile(path)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is no parquet file of loss curves: {error}") from error
+        raise AnalysisError(f"{path} is no parquet file of loss curves: {error}") from error
     missing = [name for name in CURVES_SCHEMA.names if name not in file.schema_arrow.names]
     if missing:
-        raise ValueError(f"{path} lacks the column {missing[0]!r} that every table of curves has.")
+        raise AnalysisError(
+            f"{path} lacks the column {missing[0]!r} of a table of curves."
+        )
     frame: pd.DataFrame = file.read(columns=CURVES_SCHEMA.names).to_pandas()
     return frame

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from analysis.errors import AnalysisError
 from analysis.figures.loss_table import CURVES_SCHEMA, read_curves
 from analysis.figures.losses import LossCurve, compute_losses, loss_figure
 from analysis.summaries import Censoring
@@ -130,8 +131,8 @@ def test_a_broken_table_of_curves_is_named(tmp_path: Path) -> None:
     """A file that is no parquet, or lacks a column, is an error with its path."""
     path = tmp_path / "curves.parquet"
     path.write_bytes(b"PAR1 but not for long")
-    with pytest.raises(ValueError, match=r"curves\.parquet is no parquet file of loss curves"):
+    with pytest.raises(AnalysisError, match=r"curves\.parquet is no parquet file of loss curves"):
         read_curves(path)
     pq.write_table(pa.table({"trial_id": ["a"], "step": [[1]]}), path)
-    with pytest.raises(ValueError, match="lacks the column 'loss'"):
+    with pytest.raises(AnalysisError, match="lacks the column 'loss'"):
         read_curves(path)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.bands import law_band
+from analysis.errors import AnalysisError
 from analysis.forecast import recommend, recommend_group, select_group
 from analysis.groups import fit_results
 from analysis.results import Results
@@ -137,7 +138,7 @@ def test_a_law_without_an_answer_is_a_refusal() -> None:
     group = replace(SGD, laws=(law,), law="power", num_examples=1797)
 
     assert recommend_group(group, 1797).refused == "The power law says nothing about a full batch."
-    with pytest.raises(ValueError, match="at most the 1797 examples"):
+    with pytest.raises(AnalysisError, match="ask for at most 1797"):
         recommend_group(group, 1798)
 
 
@@ -150,7 +151,7 @@ def test_a_law_without_an_answer_is_a_refusal() -> None:
 )
 def test_an_unclear_choice_lists_what_there_is(optimizer: str | None, message: str) -> None:
     """The error names every group that can be chosen."""
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(AnalysisError, match=message):
         recommend(FIT, 64, optimizer)
 
 
@@ -159,10 +160,10 @@ def test_groups_with_one_optimizer_are_chosen_by_title() -> None:
     longer = replace(SGD, key=replace(SGD.key, horizon="1000 steps"))
 
     assert select_group([SGD, longer], "sgd · 1000 STEPS") is longer
-    with pytest.raises(ValueError, match="'SGD · 300 steps'; 'SGD · 1000 steps'"):
+    with pytest.raises(AnalysisError, match="'SGD · 300 steps'; 'SGD · 1000 steps'"):
         select_group([SGD, longer], "sgd")
     assert select_group([longer]) is longer
-    with pytest.raises(ValueError, match="no group"):
+    with pytest.raises(AnalysisError, match="no group"):
         select_group([])
 
 
@@ -172,7 +173,7 @@ def test_groups_with_one_optimizer_are_chosen_by_title() -> None:
 )
 def test_a_question_out_of_range_is_refused(batch_size: int, safety: float, message: str) -> None:
     """Batch sizes below 1 and factors outside (0, 1] are errors."""
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(AnalysisError, match=message):
         recommend(FIT, batch_size, "sgd", safety)
 
 
