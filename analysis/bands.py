@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from analysis.intervals import bootstrap_half_width
+from analysis.bootstrap import bootstrap_half_width
 from analysis.laws import effective_batch_size, find_law
 from analysis.likelihood import FloatArray
 from analysis.summaries import Band, GroupFit, LawFit
@@ -48,7 +48,8 @@ def _log_half_width(law: LawFit, log_b: FloatArray) -> FloatArray:
     if not len(law.draws):
         return np.asarray(delta)
     drawn = shape.predict(law.draws, log_b)
-    return np.maximum(delta, bootstrap_half_width(drawn, _CONFIDENCE, law.num_seeds))
+    half: FloatArray = np.maximum(delta, bootstrap_half_width(drawn, _CONFIDENCE, law.num_seeds))
+    return half
 
 
 def predict_lr_max(group: GroupFit, batch_size: ArrayLike) -> Band:

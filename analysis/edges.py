@@ -233,9 +233,8 @@ def _max_lr(edges: list[Edge], log_median: float, log_ci: tuple[float, float]) -
 def _median_intervals(cells: Cells, medians: Medians) -> tuple[FloatArray, FloatArray]:
     """Return the ends of the medians' intervals in log learning rate."""
     index = np.searchsorted(medians.batch_size, cells.batch_size)
-    outer_low, outer_high = (np.zeros(medians.batch_size.size) for _ in range(2))
-    np.minimum.at(outer_low, index, np.inf)
-    outer_low[:], outer_high[:] = np.inf, -np.inf
+    outer_low = np.full(medians.batch_size.size, np.inf)
+    outer_high = -outer_low
     np.minimum.at(outer_low, index, cells.low)
     np.maximum.at(outer_high, index, cells.high)
     df = cells.num_units - medians.batch_size.size
@@ -258,7 +257,8 @@ def _solve_end(
 
     def value(median: FloatArray) -> FloatArray:
         parts = bracket_likelihood(cells.low, cells.high, median[index], log_sigma)
-        return np.bincount(index, cells.weights * parts.value)
+        total: FloatArray = np.bincount(index, cells.weights * parts.value).astype(float)
+        return total
 
     peak = np.where(np.isfinite(medians.log_median), value(center), 0.0)
     # An all-open batch size peaks at infinity: start its search where it is surely inside.

@@ -7,19 +7,14 @@ import numpy as np
 from scipy import stats
 
 from analysis.bands import law_band, predict_lr_max
+from analysis.bootstrap import bootstrap_half_width, resample_seeds
 from analysis.cells import Cells, collect_cells
 from analysis.edges import Medians, fit_medians, sigma_bounds
-from analysis.intervals import (
-    Interval,
-    Profile,
-    bootstrap_half_width,
-    compute_profile,
-    profile_cut,
-    resample_seeds,
-)
+from analysis.intervals import Interval, profile_cut
 from analysis.laws import LAWS, Law, effective_batch_size
 from analysis.likelihood import FloatArray
 from analysis.maximize import Box, Maxima, Problem, maximize
+from analysis.profiles import Profile, compute_profile
 from analysis.summaries import Edge, LawFit
 
 __all__ = ["MAX_DELTA_AICC", "fit_laws", "law_band", "predict_lr_max"]
@@ -83,8 +78,7 @@ def _solve(law: Law, cells: Cells, log_b: FloatArray, medians: Medians) -> _Solu
     problem = Problem(law, log_b, cells, Box(np.append(low, floor), np.append(high, ceiling)))
     found = maximize(problem, cells.weights, _starts(law, problem))
     ranked = np.argsort(-found.log_likelihood)
-    i = ranked[:1]
-    best = Maxima(found.parameters[i], found.log_likelihood[i], found.information[i])
+    best = found.take(ranked[:1])
     n, k = cells.num_units, law.num_parameters
     value = float(best.log_likelihood[0])
     num_fitted = k + 1  # sigma counts

@@ -133,12 +133,12 @@ class Power(Law):
         gradient[:, :, 0], gradient[:, :, 1] = log_b, 1.0
         return gradient
 
-    def bounds(self, log_b: FloatArray) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
+    def bounds(self, log_b: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the bounds; a power law may fall, so that a flat one can be told."""
         low, high = _POWER_EXPONENT_BOX
         return np.array([low, -np.inf]), np.array([high, np.inf])
 
-    def shapes(self, log_b: FloatArray) -> FloatArray:  # noqa: ARG002
+    def shapes(self, log_b: FloatArray) -> FloatArray:
         """Return one start: the likelihood of a straight line has one maximum."""
         return np.array([[0.5, 0.0]])
 

@@ -71,6 +71,10 @@ class Maxima:
     log_likelihood: FloatArray
     information: FloatArray
 
+    def take(self, rows: np.ndarray) -> "Maxima":
+        """Return the fits with the given indices."""
+        return Maxima(self.parameters[rows], self.log_likelihood[rows], self.information[rows])
+
 
 @dataclass(frozen=True)
 class _Point:

@@ -91,12 +91,13 @@ def write_results(
         temporary.unlink(missing_ok=True)
 
 
-def _to_arrow(frame: pd.DataFrame, column: Column) -> Any:
+def _to_arrow(frame: pd.DataFrame, column: Column) -> pa.Array:
     """Return one column with its arrow type, empty when the frame lacks it."""
     kind = {"string": pa.string(), "float64": pa.float64()}.get(column.dtype, pa.int64())
     if column.name not in frame:
         return pa.nulls(len(frame), kind)
-    return pa.array(frame[column.name].astype(column.dtype), type=kind, from_pandas=True)
+    values = frame[column.name].astype(pd.api.types.pandas_dtype(column.dtype))
+    return pa.array(values, type=kind, from_pandas=True)
 
 
 def read_results(path: Path | str, rename: Mapping[str, str] | None = None) -> Results:

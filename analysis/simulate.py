@@ -78,10 +78,11 @@ def simulate_table(
     log_truth = np.log(np.asarray(lr_max(sizes.astype(float)), dtype=float))
     edges = draw_log_edges(log_truth, design, rng)
     step = np.log(design.grid_ratio)
-    # A lattice through 0 that has nothing to do with the truth, unlike one laid around it.
     first = np.floor((log_truth.min() - design.margin) / step)
     last = np.ceil((log_truth.max() + design.margin) / step)
-    lattice = step * np.arange(first, last + 1)
+    # Where the lattice lies relative to the truth is chance: a fixed place would favour truths
+    # that keep step with it (p = 1 and p = 1/2 do, with doubling batch sizes and ratio sqrt 2).
+    lattice = step * (np.arange(first, last + 1) + rng.uniform())
     shift = step * np.arange(design.num_seeds) / design.num_seeds * design.staggered
     seed, size, lr = np.meshgrid(
         np.arange(design.num_seeds), np.arange(sizes.size), lattice, indexing="ij"

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.columns import COLUMN_NAMES, COLUMNS, GROUP_COLUMNS, LOSS_COLUMNS, Column
 from analysis.criteria import Verdict
+from analysis.errors import AnalysisError
 
 # What people call our columns elsewhere, for the hint in an error. A guess from public tables.
 _ALIASES = {
@@ -19,7 +20,7 @@ _ALIASES = {
 _TRUE_WORDS, _FALSE_WORDS = {"true", "yes", "1", "1.0"}, {"false", "no", "0", "0.0"}
 
 
-class ResultsError(ValueError):
+class ResultsError(AnalysisError):
     """A table that cannot be used, in one line that says what to do about it."""
 
 
@@ -88,8 +89,8 @@ def _nearest(name: str, candidates: Iterable[str]) -> str | None:
 
 def _listing(names: Iterable[object]) -> str:
     """Return the first dozen names, for an error."""
-    names = [str(name) for name in names]
-    return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    words = [str(name) for name in names]
+    return ", ".join(words[:12]) + (", …" if len(words) > 12 else "")
 
 
 def _rename(frame: pd.DataFrame, source: str, rename: dict[str, str]) -> pd.DataFrame:
@@ -217,7 +218,7 @@ def _to_numbers(raw: pd.Series, source: str, column: Column) -> pd.Series:
         raise ResultsError(
             f"{source}: {column.name} in {_row(numbers.isna())} is empty, it must be a whole number"
         )
-    return numbers.astype(column.dtype)
+    return numbers.astype(pd.Int64Dtype() if column.dtype == "Int64" else np.dtype("int64"))
 
 
 def _check_values(table: pd.DataFrame, source: str) -> None:
