@@ -116,7 +116,7 @@ def draw_pictures(
             "the loss before training. A triangle marks where a curve left the picture or stopped "
             "being a finite number.",
         )
-    if group.sensitivity:
+    if any(entry.exponent is not None for entry in group.sensitivity):
         yield Picture(
             "sensitivity",
             sensitivity_figure(group),

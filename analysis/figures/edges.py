@@ -229,7 +229,10 @@ def _draw_points(plot: EdgePlot, axes: Axes) -> None:
             zorder=4,
             label="LR_max, median over seeds, 95 %",
         )
-    sides = ((Censoring.RIGHT, "^", "edge above the grid"), (Censoring.LEFT, "v", "edge below it"))
+    sides = (
+        (Censoring.RIGHT, "^", "edge above the grid"),
+        (Censoring.LEFT, "v", "edge below the grid"),
+    )
     for side, marker, label in sides:
         hit = [edge for edge in edges if edge.censored is side]
         if hit:

@@ -37,8 +37,6 @@ def read_curves(path: Path) -> pd.DataFrame:
         raise AnalysisError(f"{path} is no parquet file of loss curves: {error}") from error
     missing = [name for name in CURVES_SCHEMA.names if name not in file.schema_arrow.names]
     if missing:
-        raise AnalysisError(
-            f"{path} lacks the column {missing[0]!r} of a table of curves."
-        )
+        raise AnalysisError(f"{path} lacks the column {missing[0]!r} of a table of curves.")
     frame: pd.DataFrame = file.read(columns=CURVES_SCHEMA.names).to_pandas()
     return frame

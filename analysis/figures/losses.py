@@ -13,7 +13,8 @@ from analysis.figures import canvas
 from analysis.summaries import Censoring, Edge, GroupFit
 
 _NUM_PANELS = 3
-# Above this multiple of the initial loss a curve is cut: what matters is that it left (guess).
+# The top of the axis; above it all that matters is that a curve left, and whether it came back
+# (guess).
 _CEILING = 20.0
 # A trained network may reach 1e-6 of its initial loss; nothing is to be seen down there (guess).
 _FLOOR = 1e-4
@@ -27,8 +28,8 @@ class LossCurve:
         step: Shape ``[n]``, updates made.
         ratio: Shape ``[n]``, training loss as a multiple of the initial loss, finite.
         stable: Whether the trial was judged stable.
-        left_at: The step where the curve left the axes or stopped being finite; NaN if it never
-            did.
+        left_at: The first step where the curve was above the axes or not finite; NaN if it never
+            was.
     """
 
     step: np.ndarray
@@ -105,14 +106,14 @@ def _scale_curves(rows: pd.DataFrame) -> Iterator[LossCurve]:
             continue
         initial = float(getattr(row, "initial_loss", np.nan))
         ratio = loss / (initial if initial > 0 else loss[0])
-        left = np.flatnonzero(~(ratio <= _CEILING))
-        end = left[0] if left.size else ratio.size
-        left_at = float(step[end]) if left.size else _find_blow_up(row)
+        left = np.flatnonzero(~np.isfinite(ratio) | (ratio > _CEILING))
+        lost = np.flatnonzero(~np.isfinite(ratio))
+        end = lost[0] if lost.size else ratio.size
         yield LossCurve(
             step=step[:end],
             ratio=np.maximum(ratio[:end], _FLOOR),
             stable=bool(row.verdict == "stable"),
-            left_at=left_at,
+            left_at=float(step[left[0]]) if left.size else _find_blow_up(row),
         )
 
 
@@ -144,7 +145,9 @@ def draw_panel(panel: LossPanel, axes: Axes) -> None:
                 zorder=5,
                 label="left the picture",
             )
-    axes.axhline(1.0, color=canvas.MUTED, linewidth=0.8, linestyle=":")
+    axes.axhline(
+        1.0, color=canvas.MUTED, linewidth=0.9, linestyle=":", label="loss before training"
+    )
     axes.set_title(f"B = {panel.batch_size}", fontsize=canvas.FONT_SIZE, color=canvas.INK)
     canvas.style_axes(axes, "step (updates)", "")
 
@@ -175,5 +178,5 @@ def loss_figure(panels: tuple[LossPanel, ...]) -> Figure:
     """
     figure = canvas.new_figure(7.0, 3.1)
     draw_losses(panels, figure)
-    canvas.legend_below(figure, 3)
+    canvas.legend_below(figure, 4)
     return figure

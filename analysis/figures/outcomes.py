@@ -162,12 +162,25 @@ def _draw_edge(axes: Axes, grid: OutcomeGrid, rows: np.ndarray) -> None:
     heights = np.log10(grid.lr_max)
     inside = np.array([side is Censoring.NONE for side in grid.censored])
     line = np.where(inside, heights, np.nan)
-    axes.plot(columns, line, color="white", linewidth=4, solid_capstyle="round")
-    axes.plot(columns, line, "o-", color=canvas.INK, linewidth=1.6, markersize=4.5, label="LR_max")
-    for side, marker, end in ((Censoring.RIGHT, "^", rows[-1]), (Censoring.LEFT, "v", rows[0])):
+    if inside.any():
+        axes.plot(columns, line, color="white", linewidth=4, solid_capstyle="round")
+        axes.plot(
+            columns, line, "o-", color=canvas.INK, linewidth=1.6, markersize=4.5, label="LR_max"
+        )
+    # Triangles stand just inside the border, clear of the numbers outside.
+    room = 0.02 * (rows[-1] - rows[0])
+    ends = ((Censoring.RIGHT, "^", rows[-1] - room), (Censoring.LEFT, "v", rows[0] + room))
+    for side, marker, end in ends:
         hit = [column for column in columns if grid.censored[column] is side]
         if hit:
-            axes.plot(hit, [end] * len(hit), marker, color=canvas.INK, clip_on=False, markersize=7)
+            axes.plot(
+                hit,
+                [end] * len(hit),
+                marker,
+                color=canvas.INK,
+                markeredgecolor="white",
+                markersize=8,
+            )
 
 
 def _list_patches(grid: OutcomeGrid) -> list[Patch]:

@@ -290,6 +290,7 @@ def test_pictures_are_those_that_the_data_allow() -> None:
     assert names(rich, simulate_curves(TRIALS)) == ["edges", "outcomes", "losses", "sensitivity"]
     assert names(GROUP, None) == ["edges", "outcomes"]
     assert names(replace(GROUP, edges=(), seed_edges=()), None) == ["outcomes"]
+    assert names(replace(GROUP, sensitivity=SENSITIVITY[1:]), None) == ["edges", "outcomes"]
 
 
 def test_figures_are_saved_under_names_that_are_safe(tmp_path: Path) -> None:

@@ -72,13 +72,21 @@ def test_losses_are_multiples_of_the_initial_one() -> None:
     np.testing.assert_allclose(draw_one(loss, initial_loss=np.nan).ratio, [1.0, 2.0, 4.0])
 
 
-@pytest.mark.parametrize("last", [1e30, np.inf, np.nan])
-def test_a_curve_is_cut_where_it_leaves(last: float) -> None:
-    """Whatever is too large or no number ends the curve, and its step is marked."""
+@pytest.mark.parametrize("last", [np.inf, -np.inf, np.nan])
+def test_a_curve_ends_where_it_is_no_number(last: float) -> None:
+    """What is not finite ends the curve, and its step is marked."""
     curve = draw_one([1.0, 2.0, last, 1.0], initial_loss=1.0)
 
     np.testing.assert_allclose(curve.ratio, [1.0, 2.0])
     assert curve.left_at == 3
+
+
+def test_a_curve_may_leave_and_come_back() -> None:
+    """A passing peak above the axes is marked, and what follows is kept."""
+    curve = draw_one([1.0, 500.0, 300.0, 0.5], initial_loss=1.0)
+
+    np.testing.assert_allclose(curve.ratio, [1.0, 500.0, 300.0, 0.5])
+    assert curve.left_at == 2
 
 
 def test_a_blow_up_between_points_is_marked_too() -> None:
