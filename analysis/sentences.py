@@ -16,7 +16,7 @@ from analysis.formatting import (
     format_number,
     optimizer_name,
 )
-from analysis.summaries import Censoring, GroupFit, LawFit, Outcome
+from analysis.summaries import Censoring, GroupFit, GroupKey, LawFit, Outcome
 
 OUTCOME_MEANINGS = {
     Outcome.CONFIRMED: "the 90 % interval lies within the margin around the predicted slope",
@@ -47,7 +47,7 @@ def headline(group: GroupFit) -> str:
         prediction; or why nothing can be said.
 
     Example:
-        >>> from analysis.summaries import Check, GroupKey
+        >>> from analysis.summaries import Check
         >>> check = Check(predicted=1.0, margin=0.1, outcome=None, reason="")
         >>> key = GroupKey("digits", "plain", "sgd", "init", "300 steps")
         >>> empty = GroupFit(key, 12, 0, (), (), (), None, None, None, None, check,
@@ -165,6 +165,28 @@ def describe_naive_slope(group: GroupFit) -> str:
         else "It ignores where the grid ended before the edge did."
     )
     return f"{line} {cause}"
+
+
+def describe_setting(key: GroupKey) -> str:
+    """Say what was trained and how, as far as the table knows.
+
+    Args:
+        key: What the trials of a group share.
+
+    Returns:
+        One sentence; empty when the table knows nothing.
+
+    Example:
+        >>> describe_setting(GroupKey("digits_mlp", "plain", "sgd", "init", "300 steps"))
+        'Task digits_mlp, method plain, start init, horizon 300 steps.'
+    """
+    known = [
+        f"{name} {getattr(key, name)}"
+        for name in ("task", "method", "start", "horizon")
+        if getattr(key, name) not in ("", UNKNOWN)
+    ]
+    text = ", ".join(known)
+    return f"{text[:1].upper()}{text[1:]}." if known else ""
 
 
 def describe_trials(group: GroupFit) -> str:

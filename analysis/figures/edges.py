@@ -100,7 +100,7 @@ def compute_edges(group: GroupFit) -> EdgePlot:
         curves=tuple(sorted(curves, key=lambda curve: curve.reported)),
         guides=_make_guides(group, curves, lr_range),
         lr_range=lr_range,
-        batch_range=(sizes.min() / 2**0.6, sizes.max() * 2**1.1),
+        batch_range=(sizes.min() / 2**0.6, sizes.max() * 2**1.25),
     )
 
 

@@ -15,6 +15,7 @@ from analysis.sentences import (
     describe_criterion,
     describe_naive_slope,
     describe_sensitivity,
+    describe_setting,
     describe_trials,
     headline,
     turning_batch_size,
@@ -157,6 +158,14 @@ def test_a_law_that_does_not_fall_has_no_turning_point() -> None:
 def test_the_naive_slope_is_shown_with_what_is_wrong_with_it(group: GroupFit, end: str) -> None:
     """What is said about the straight line depends on how it compares with the law."""
     assert describe_naive_slope(group).endswith(end)
+
+
+def test_the_setting_leaves_out_what_the_table_does_not_know() -> None:
+    """Only known parts of the key are told; of nothing, nothing."""
+    key = GroupKey("unknown", "plain", "sgd", "", "unknown")
+
+    assert describe_setting(key) == "Method plain."
+    assert describe_setting(replace(key, method="unknown")) == ""
 
 
 def test_trials_are_counted_and_failures_explained() -> None:
