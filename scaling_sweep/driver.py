@@ -81,6 +81,10 @@ class _PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         self._waiting: Iterator[Pack] = iter(packs)
         self.handed_out: dict[str, Pack] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave everything behind when Tune saves its own state, which nobody reads."""
+        return {}
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """Return the next pack as a trial's config, or that there is none left."""
         pack = next(self._waiting, None)
@@ -110,6 +114,10 @@ class _Collector(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     watchers: Sequence[Watcher]
     finished: set[str] = field(default_factory=set)
     problem: UserError | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave everything behind when Tune saves its own state, which nobody reads."""
+        return {}
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ANN401
         """Store the rows of a pack that trained, and let go of them."""

@@ -42,7 +42,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="scaling-sweep")
 def main() -> None:
-    r"""Measure how the largest stable learning rate of your model grows with batch size.
+    """Measure how the largest stable learning rate of your model grows with batch size.
 
     \b
     A study from beginning to end:

@@ -45,7 +45,7 @@ def command(
     figures: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    r"""Fit laws to a table of trials and hold the exponents against theory.
+    """Fit laws to a table of trials and hold the exponents against theory.
 
     RESULTS is a parquet or CSV file with batch size, lr and an outcome for each trial. Writes
     fit.json and report.html beside it.

@@ -22,7 +22,7 @@ from scaling_sweep.cli.errors import plain_errors
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @plain_errors
 def command(sweep: Path, out: Path | None, workers: int | None, as_json: bool) -> None:
-    r"""Say what a sweep file would run and what it costs; run nothing.
+    """Say what a sweep file would run and what it costs; run nothing.
 
     The time is estimated from a probe of a few steps on this machine's processor. Diverged
     trials stop early, so a run usually takes less.

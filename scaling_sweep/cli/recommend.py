@@ -37,7 +37,7 @@ def command(
     criterion: "Criterion | None",
     as_json: bool,
 ) -> None:
-    r"""Recommend a learning rate for a batch size from measured edges.
+    """Recommend a learning rate for a batch size from measured edges.
 
     Where no law could be fitted, nothing is recommended and the exit status is 1.
 

@@ -35,7 +35,7 @@ from scaling_sweep.cli.errors import plain_errors
 def command(
     sweep: Path, out: Path | None, cluster: str, wandb_mode: str, fit: bool, verbose: bool
 ) -> None:
-    r"""Run a sweep file; the same command resumes it, a longer file extends it.
+    """Run a sweep file; the same command resumes it, a longer file extends it.
 
     Every finished pack is stored at once. Ctrl-C stops within seconds and loses only the packs in
     flight.

@@ -12,7 +12,7 @@ from scaling_sweep.cli.errors import plain_errors
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @plain_errors
 def command(run: Path, as_json: bool) -> None:
-    r"""Say how far a run is: trials finished, diverged and failed, by optimizer.
+    """Say how far a run is: trials finished, diverged and failed, by optimizer.
 
     \b
     Example:

@@ -6,7 +6,7 @@ import click
 @click.command("tasks")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def command(as_json: bool) -> None:
-    r"""List tasks, optimizers and methods.
+    """List tasks, optimizers and methods.
 
     \b
     Example:

@@ -1,0 +1,57 @@
+# The front door: `make sweep` and `make test` build .venv themselves.
+
+PYTHON ?= python3
+SWEEP ?= sweeps/digits.yaml
+CLUSTER ?= local
+WANDB ?= off
+ARGS ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+# One thread per process: tests and packs run side by side.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install sweep test test-slow test-all lint format docs bench clean
+
+help:  ## Show what make can do
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo
+	@echo "  make sweep SWEEP=sweeps/least_squares.yaml CLUSTER=auto WANDB=offline"
+
+install: $(INSTALLED)  ## Build .venv with everything in it
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "scaling-sweep needs Python 3.11 or newer, $(PYTHON) is %d.%d; write make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,wandb,dev]'
+	@touch $@
+
+sweep: $(INSTALLED)  ## Run a sweep and fit it: SWEEP=file CLUSTER=where WANDB=off|offline|online
+	$(BIN)/scaling-sweep run $(SWEEP) --cluster $(CLUSTER) --wandb $(WANDB) $(ARGS)
+
+test: lint  ## Lint, then every test that takes seconds
+	$(BIN)/python -m pytest -q -n 2 -m 'not slow' $(ARGS)
+
+test-slow: $(INSTALLED)  ## The tests that take longer: real Ray, faults, simulations
+	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+test-all: test test-slow  ## Every test
+
+lint: $(INSTALLED)  ## ruff and mypy --strict
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(INSTALLED)  ## Let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(INSTALLED)  ## Write the generated pages of docs/ anew
+	$(BIN)/python -m docs.generate
+
+bench: $(INSTALLED)  ## Figures against peers; see docs/performance.md
+	$(BIN)/python -m benchmarks
+
+clean:  ## Remove what make built; runs/ stays
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
