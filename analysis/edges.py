@@ -1,20 +1,14 @@
 """Where stability ends: a bracket for every (batch size, seed), and LR_max(B), their median."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from analysis.cells import Cells, collect_cells
+from analysis.cells import collect_cells
 from analysis.criteria import Verdict
-from analysis.likelihood import FloatArray, bracket_likelihood
-from analysis.maximize import Box, Problem, maximize
+from analysis.medians import bound_medians, fit_medians
 from analysis.summaries import Censoring, Edge, MaxLR
-
-# sigma below a twelfth of the grid's log ratio cannot be told from no spread at all: statistics.md.
-SIGMA_FLOOR = 1 / 12
 
 
 def bracket_edge(lr: np.ndarray, diverged: np.ndarray) -> tuple[float, float, int]:
@@ -95,98 +89,13 @@ def find_largest_stable(frame: pd.DataFrame) -> pd.Series:
     return largest
 
 
-@dataclass(frozen=True)
-class Medians:
-    """One free median per batch size with a common spread: the model every law is a case of.
-
-    Attributes:
-        batch_size: Shape ``[b]``, ascending.
-        log_median: Shape ``[b]``; infinite where no bracket is closed.
-        sigma: Standard deviation of the log edge, NaN when no bracket is closed.
-        log_likelihood: At the maximum.
-    """
-
-    batch_size: FloatArray
-    log_median: FloatArray
-    sigma: float
-    log_likelihood: float
-
-
-@dataclass(frozen=True)
-class _FreeMedians:
-    """The mean function of :class:`Medians`: ``log_b`` holds the index of the batch size."""
-
-    num_batch_sizes: int
-
-    def predict(self, theta: FloatArray, log_b: FloatArray) -> FloatArray:
-        """Pick the batch size's median."""
-        return theta[:, log_b.astype(int)]
-
-    def gradient(self, theta: FloatArray, log_b: FloatArray) -> FloatArray:
-        """Return ones where a median is used."""
-        one_hot = np.eye(self.num_batch_sizes)[log_b.astype(int)]
-        return np.broadcast_to(one_hot, (len(theta), *one_hot.shape))
-
-
-def _anchors(cells: Cells) -> FloatArray:
-    """Return a log learning rate inside or at the known end of every cell."""
-    low = np.where(np.isfinite(cells.low), cells.low, cells.high)
-    high = np.where(np.isfinite(cells.high), cells.high, cells.low)
-    anchors: FloatArray = (low + high) / 2
-    return anchors
-
-
-def sigma_bounds(cells: Cells) -> tuple[float, float]:
-    """Return the bounds of log sigma: the floor of the grid, and a spread beyond belief."""
-    floor = max(SIGMA_FLOOR * cells.log_ratio, 1e-4)
-    return float(np.log(floor)), float(np.log(20.0))
-
-
-def fit_medians(cells: Cells) -> Medians:
-    """Fit one median per batch size and a common spread by maximum likelihood.
-
-    A batch size whose brackets are all open at the same side has its median at infinity and
-    likelihood 1, which is where its maximum lies.
-
-    Args:
-        cells: Brackets of one group.
-
-    Returns:
-        The fitted medians.
-
-    Source:
-        Interval-censored log-normal regression, Nelson 1982.
-    """
-    sizes, index = np.unique(cells.batch_size, return_inverse=True)
-    weights, anchors = cells.weights, _anchors(cells)
-    below = np.bincount(index, weights * np.isfinite(cells.low), sizes.size)
-    above = np.bincount(index, weights * np.isfinite(cells.high), sizes.size)
-    start = np.bincount(index, weights * anchors, sizes.size) / np.bincount(index, weights)
-    log_median = np.where(above == 0, np.inf, np.where(below == 0, -np.inf, start))
-    known = np.isfinite(log_median)
-    if not known.any():
-        return Medians(sizes, log_median, float("nan"), 0.0)
-    rows = known[index]
-    used = Cells(cells.batch_size[rows], cells.low[rows], cells.high[rows], cells.counts[:, rows])
-    floor, ceiling = sigma_bounds(cells)
-    wide = np.full(int(known.sum()), np.inf)
-    box = Box(np.append(-wide, floor), np.append(wide, ceiling))
-    position = (np.cumsum(known) - 1)[index[rows]].astype(float)
-    problem = Problem(_FreeMedians(int(known.sum())), position, used, box)
-    spread = max(np.exp(floor), 0.5 * cells.log_ratio, 0.05)
-    best = maximize(problem, used.weights, np.append(log_median[known], np.log(spread))[None])
-    log_median[known] = best.parameters[0, :-1]
-    sigma = float(np.exp(best.parameters[0, -1]))
-    return Medians(sizes, log_median, sigma, float(best.log_likelihood[0]))
-
-
 def find_max_lr(edges: Sequence[Edge]) -> tuple[MaxLR, ...]:
     """Estimate LR_max(B), the median edge, with its 95 % interval.
 
-    The interval keeps every median ``m`` with ``2 (l(m_hat) - l(m)) <= t^2 n/(n - b)`` at the
-    fitted common spread: Student's t interval when all edges are known exactly. ``n`` counts the
-    units, ``b`` the batch sizes. An end is 0 or infinity where the grid ended before the edge.
-    With one seed per batch size there is no spread to learn, and the interval is the bracket.
+    The median is that of the interval-censored log-normal model with one free median per batch
+    size and a common spread, its interval the profile likelihood's
+    (:func:`analysis.medians.bound_medians`). An end is 0 or infinity where the grid ended before
+    the edge; then ``lr_max`` is the known end of the median bracket.
 
     Args:
         edges: Brackets of one group.
@@ -203,11 +112,14 @@ def find_max_lr(edges: Sequence[Edge]) -> tuple[MaxLR, ...]:
     if not cells.low.size:
         return ()
     medians = fit_medians(cells)
-    lows, highs = _median_intervals(cells, medians)
+    intervals = bound_medians(cells, medians)
+    told: dict[int, list[Edge]] = {}
+    for edge in edges:
+        told.setdefault(edge.batch_size, []).append(edge)
     return tuple(
-        _max_lr([e for e in edges if e.batch_size == size], float(m), (float(low), float(high)))
-        for size, m, low, high in zip(
-            medians.batch_size, medians.log_median, lows, highs, strict=True
+        _max_lr(told[int(size)], float(median), (float(low), float(high)))
+        for size, median, low, high in zip(
+            medians.batch_size, medians.log_median, intervals.low, intervals.high, strict=True
         )
     )
 
@@ -228,46 +140,3 @@ def _max_lr(edges: list[Edge], log_median: float, log_ci: tuple[float, float]) -
         censored, lr_max = Censoring.RIGHT, stable
     ends = (float(np.exp(log_ci[0])), float(np.exp(log_ci[1])))
     return MaxLR(edges[0].batch_size, len(edges), lr_max, ends, stable, diverged, censored)
-
-
-def _median_intervals(cells: Cells, medians: Medians) -> tuple[FloatArray, FloatArray]:
-    """Return the ends of the medians' intervals in log learning rate."""
-    index = np.searchsorted(medians.batch_size, cells.batch_size)
-    outer_low = np.full(medians.batch_size.size, np.inf)
-    outer_high = -outer_low
-    np.minimum.at(outer_low, index, cells.low)
-    np.maximum.at(outer_high, index, cells.high)
-    df = cells.num_units - medians.batch_size.size
-    if df < 1 or not np.isfinite(medians.sigma):
-        return outer_low, outer_high
-    cut = stats.t.ppf(0.975, df) ** 2 * cells.num_units / df
-    return (
-        _solve_end(cells, medians, index, cut, -1.0),
-        _solve_end(cells, medians, index, cut, 1.0),
-    )
-
-
-def _solve_end(
-    cells: Cells, medians: Medians, index: np.ndarray, cut: float, side: float
-) -> FloatArray:
-    """Bisect for the median where the deviance reaches the cut, on one side of the maximum."""
-    log_sigma = np.log(np.full(1, medians.sigma))
-    anchor = np.bincount(index, cells.weights * _anchors(cells)) / np.bincount(index, cells.weights)
-    center = np.where(np.isfinite(medians.log_median), medians.log_median, anchor)
-
-    def value(median: FloatArray) -> FloatArray:
-        parts = bracket_likelihood(cells.low, cells.high, median[index], log_sigma)
-        total: FloatArray = np.bincount(index, cells.weights * parts.value).astype(float)
-        return total
-
-    peak = np.where(np.isfinite(medians.log_median), value(center), 0.0)
-    # An all-open batch size peaks at infinity: start its search where it is surely inside.
-    reach = 20 * medians.sigma + np.ptp(_anchors(cells)) + 5 * cells.log_ratio
-    inside = np.where(medians.log_median == -side * np.inf, center - side * reach, center)
-    outside = center + side * reach
-    for _ in range(40):
-        middle = (inside + outside) / 2
-        kept = 2 * (peak - value(middle)) <= cut
-        inside, outside = np.where(kept, middle, inside), np.where(kept, outside, middle)
-    ends: FloatArray = np.where(medians.log_median == side * np.inf, side * np.inf, inside)
-    return ends

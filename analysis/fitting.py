@@ -9,11 +9,11 @@ from scipy import stats
 from analysis.bands import law_band, predict_lr_max
 from analysis.bootstrap import bootstrap_half_width, resample_seeds
 from analysis.cells import Cells, collect_cells
-from analysis.edges import Medians, fit_medians, sigma_bounds
 from analysis.intervals import Interval, profile_cut
 from analysis.laws import LAWS, Law, effective_batch_size
 from analysis.likelihood import FloatArray
 from analysis.maximize import Box, Maxima, Problem, maximize
+from analysis.medians import Medians, fit_medians, sigma_bounds
 from analysis.profiles import Profile, compute_profile
 from analysis.summaries import Edge, LawFit
 

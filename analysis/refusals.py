@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.cells import collect_cells
-from analysis.edges import SIGMA_FLOOR
 from analysis.laws import effective_batch_size, find_law
+from analysis.medians import SIGMA_FLOOR
 from analysis.summaries import Censoring, Edge, GroupFit, LawFit, MaxLR
 
 # Thresholds of statistics.md, "Refuse to fit" and "Warn".

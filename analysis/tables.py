@@ -160,7 +160,7 @@ def _read_words(column: pd.Series, source: str) -> pd.Series:
     unknown = ~words.isin(list(Verdict))
     if unknown.any():
         word = str(words[unknown].iloc[0])
-        near = get_close_matches(word, list(Verdict), n=1)
+        near = get_close_matches(word, [verdict.value for verdict in Verdict], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ResultsError(
             f"{source}: verdict in {_row(unknown)} is {word!r}, "
