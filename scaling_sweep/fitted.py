@@ -68,7 +68,7 @@ def fit_table(
         write_fit_json(fit, fitted.fit_json)
         write_report(fit, results, curves, fitted.report, criterion)
         if figures:
-            save_figures(fit, results, curves, folder / "figures", figures)
+            save_figures(fit, results, curves, folder / "figures", figures, criterion)
     except OSError as error:
         raise UserError(
             f"cannot write to {folder}: {error.strerror or error}; write another --out"

@@ -1,5 +1,6 @@
 """How a fit, a plan and a recommendation look in a terminal."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -31,9 +32,21 @@ _OUTCOME_STYLES = {"confirmed": "green", "refuted": "red", "inconclusive": "yell
 def show_fit(fit: "Fit", console: Console) -> None:
     """Print what was found, group by group, then all exponents in one table."""
     keys = [group.key for group in fit.groups]
+    shared = _shared_warnings(fit)
+    for warning in shared:
+        console.print(Text(f"Warning: {warning}", style="yellow"))
     for group in fit.groups:
-        _show_group(group, group_title(group.key, keys), console)
+        own = tuple(warning for warning in group.warnings if warning not in shared)
+        _show_group(replace(group, warnings=own), group_title(group.key, keys), console)
     console.print(_summary(fit))
+
+
+def _shared_warnings(fit: "Fit") -> tuple[str, ...]:
+    """Return the warnings that all of several groups have, so that they are said once."""
+    if len(fit.groups) < 2:
+        return ()
+    first, *others = fit.groups
+    return tuple(w for w in first.warnings if all(w in group.warnings for group in others))
 
 
 def _show_group(group: "GroupFit", title: str, console: Console) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from scaling_sweep.errors import UserError
+from scaling_sweep.methods import METHODS
 from scaling_sweep.optimizers.making import make_rule
 from scaling_sweep.planning import TimedPack
 from scaling_sweep.spec import LoadedSweep, SweepSpec, check_against_task
@@ -78,6 +79,7 @@ def inspect_task(sweep: LoadedSweep, task: Task) -> TaskFacts:
     """
     spec = sweep.spec
     check_against_task(sweep, task.num_examples)
+    _check_method(sweep)
     try:
         loss, num_parameters = _first_loss(spec, task)
     except UserError:
@@ -103,6 +105,16 @@ def inspect_task(sweep: LoadedSweep, task: Task) -> TaskFacts:
     return TaskFacts(
         task.num_examples, num_parameters, loss.item(), _max_copies(num_parameters, spec)
     )
+
+
+def _check_method(sweep: LoadedSweep) -> None:
+    known = [method.name for method in METHODS]
+    if sweep.spec.method.name not in known:
+        raise sweep.error(
+            f"unknown method {sweep.spec.method.name!r}; known are {', '.join(known)}", "method"
+        )
+    if sweep.spec.method.args:
+        raise sweep.error(f"method {sweep.spec.method.name} takes no args; delete them", "method")
 
 
 def _first_loss(spec: SweepSpec, task: Task) -> tuple[torch.Tensor, int]:
