@@ -1,7 +1,7 @@
 """A whole run from sweep file to results.parquet: look, plan, train what is missing, assemble."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.criteria import Verdict
 from scaling_sweep.environment import describe_environment
-from scaling_sweep.planning import Pack, check_extends, plan_packs
+from scaling_sweep.planning import Pack, check_extends, plan_packs, start_id
 from scaling_sweep.rows import PackRows
 from scaling_sweep.spec import LoadedSweep, SweepSpec, parse_sweep
 from scaling_sweep.store import RunFolder
@@ -88,17 +88,19 @@ def run_sweep(
     """
     folder = RunFolder(out)
     with folder.opened():
-        if folder.sweep.exists():
+        rows = folder.read_rows()
+        if len(rows) and folder.sweep.exists():
             check_extends(parse_sweep(folder.sweep.read_text(), folder.sweep).spec, sweep.spec)
         display.on_stage("looking at the task")
-        packs, num_done = _plan(sweep, folder)
+        done = measured_trials(rows)
+        packs = _plan(sweep, done)
         folder.write_bytes(folder.sweep, sweep.text.encode())
         environment = describe_environment()
         folder.write_environment(environment)
-        display.on_plan(packs, num_done)
+        display.on_plan(packs, len(done))
         complete = not packs or _train(sweep, folder, packs, cluster, display, verbose)
         rows = folder.assemble(sweep.text, environment)
-    return RunOutcome(folder, rows, len(rows) - num_done, complete)
+    return RunOutcome(folder, rows, len(rows) - len(done), complete)
 
 
 def measured_trials(rows: pd.DataFrame) -> Collection[str]:
@@ -106,18 +108,16 @@ def measured_trials(rows: pd.DataFrame) -> Collection[str]:
     return set(rows.loc[rows["verdict"] != str(Verdict.FAILED), "trial_id"])
 
 
-def _plan(sweep: LoadedSweep, folder: RunFolder) -> tuple[tuple[Pack, ...], int]:
+def _plan(sweep: LoadedSweep, done: Collection[str]) -> tuple[Pack, ...]:
     from scaling_sweep.training.preflight import inspect_task, load_sweep_task
 
     facts = inspect_task(sweep, load_sweep_task(sweep))
-    done = measured_trials(folder.read_rows())
-    packs = plan_packs(
+    return plan_packs(
         sweep.spec,
         done,
         num_examples=facts.num_examples,
         max_trials_per_pack=facts.max_trials_per_pack,
     )
-    return packs, len(done)
 
 
 def _train(
@@ -137,12 +137,12 @@ def _train(
 
         order = WorkerOrder(sweep.spec, search_folders(sweep), {})
         if sweep.spec.start != "init":
-            starts = folder.read_starts()
-            missing = [seed for seed in range(sweep.spec.seeds) if seed not in starts]
-            if missing:
-                display.on_stage("training the starts")
-                for seed, data in train_missing_starts(order, missing).items():
-                    folder.write_start(seed, data)
-            order = WorkerOrder(order.spec, order.search, folder.read_starts())
+            display.on_stage("training the starts")
+            recipe = start_id(sweep.spec)
+            there = folder.read_starts(recipe)
+            missing = [seed for seed in range(sweep.spec.seeds) if seed not in there]
+            for seed, data in train_missing_starts(order, missing).items() if missing else ():
+                folder.write_start(recipe, seed, data)
+            order = replace(order, starts=folder.read_starts(recipe))
         display.on_stage("training")
         return train_packs(packs, order, capacity, folder.write_part, [display])

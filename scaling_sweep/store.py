@@ -46,7 +46,7 @@ class RunFolder:
 
     @property
     def starts(self) -> Path:
-        """One file per trained start."""
+        """One file per trained start, in a folder per recipe."""
         return self.path / "starts"
 
     @property
@@ -170,16 +170,17 @@ class RunFolder:
         pq.write_table(curves, buffer)
         self.write_bytes(self.curves, buffer.getvalue().to_pybytes())
 
-    def write_start(self, seed: int, data: bytes) -> None:
-        """Store the trained start of a seed."""
-        self.starts.mkdir(exist_ok=True)
-        self.write_bytes(self.starts / f"seed-{seed}.pt", data)
+    def write_start(self, recipe_id: str, seed: int, data: bytes) -> None:
+        """Store the trained start of a seed under the recipe it was trained by."""
+        folder = self.starts / recipe_id
+        folder.mkdir(parents=True, exist_ok=True)
+        self.write_bytes(folder / f"seed-{seed}.pt", data)
 
-    def read_starts(self) -> dict[int, bytes]:
-        """Return the stored starts by seed."""
+    def read_starts(self, recipe_id: str) -> dict[int, bytes]:
+        """Return the stored starts of a recipe by seed."""
         return {
             int(path.stem.removeprefix("seed-")): path.read_bytes()
-            for path in self.starts.glob("seed-*.pt")
+            for path in (self.starts / recipe_id).glob("seed-*.pt")
         }
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:

@@ -54,12 +54,16 @@ def command(
     folder = out or default_folder(loaded.spec)
     console = Console(highlight=False)
     again = f"scaling-sweep run {sweep}" + (f" --out {out}" if out else "")
-    with TerminalDisplay(console, loaded.spec.name) as display:
-        outcome = run_sweep(loaded, folder, cluster, display, verbose=verbose)
-    console.print(outcome.text(), soft_wrap=True)
-    if not outcome.complete:
-        console.print(f"Stopped; go on with: {again}", soft_wrap=True)
-        raise SystemExit(130)
+    try:
+        with TerminalDisplay(console, loaded.spec.name) as display:
+            outcome = run_sweep(loaded, folder, cluster, display, verbose=verbose)
+        console.print(outcome.text(), soft_wrap=True)
+        stopped = not outcome.complete
+    except KeyboardInterrupt:
+        stopped = True
+    if stopped:
+        console.print(f"Stopped, what is finished is kept. Go on with: {again}", soft_wrap=True)
+        raise SystemExit(130)  # as a shell reports Ctrl-C
     if fit:
         from scaling_sweep.cli.showing import show_fit
         from scaling_sweep.fitted import fit_table

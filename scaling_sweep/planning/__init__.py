@@ -4,7 +4,7 @@ from scaling_sweep.planning.cost import StepTime, SweepCost, TimedPack, estimate
 from scaling_sweep.planning.extend import check_extends
 from scaling_sweep.planning.grid import all_trials
 from scaling_sweep.planning.packs import plan_packs
-from scaling_sweep.planning.trials import Pack, Trial
+from scaling_sweep.planning.trials import Pack, Trial, start_id
 
 __all__ = [
     "Pack",
@@ -17,4 +17,5 @@ __all__ = [
     "estimate_cost",
     "fit_step_time",
     "plan_packs",
+    "start_id",
 ]

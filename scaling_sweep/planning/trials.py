@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-from scaling_sweep.spec import OptimizerSpec
+from scaling_sweep.spec import OptimizerSpec, SweepSpec
 
 # 64 bits: among a million trials two share a name with a chance below 1e-7.
 _ID_BYTES = 8
@@ -95,6 +95,12 @@ class Pack:
     def num_examples(self) -> int:
         """Examples all trials see together if none diverges."""
         return self.num_steps * self.num_trials * self.batch_size
+
+
+def start_id(spec: SweepSpec) -> str:
+    """Return 16 hexadecimal digits that name what all trained starts of a study depend on."""
+    parts = [spec.task.label, spec.start_label, spec.sampling, spec.sweep_seed]
+    return _digest(json.dumps(parts))
 
 
 @dataclass(frozen=True)
