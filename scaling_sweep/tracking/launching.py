@@ -1,0 +1,58 @@
+"""How the mirror's process is started: its command and its environment."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import scaling_sweep
+from scaling_sweep.tracking.outbox import Outbox, inherited_environment
+
+# What speaks of one particular W&B run, or of how this process would use W&B itself.
+_NOT_FOR_THE_MIRROR = (
+    "WANDB_CONSOLE",
+    "WANDB_DIR",
+    "WANDB_DISABLED",
+    "WANDB_JOB_TYPE",
+    "WANDB_MODE",
+    "WANDB_NAME",
+    "WANDB_RESUME",
+    "WANDB_RUN_GROUP",
+    "WANDB_RUN_ID",
+    "WANDB_SERVICE",
+    "WANDB_SWEEP_ID",
+    "WANDB_SWEEP_PARAM_PATH",
+)
+
+
+def make_outbox(folder: Path, mode: str, say: Callable[[str], None]) -> Outbox:
+    """Return an outbox to a mirror; the process starts with the first message.
+
+    Args:
+        folder: The run folder.
+        mode: ``offline`` or ``online``.
+        say: Shows one line to a person.
+
+    Returns:
+        The outbox.
+    """
+    package = Path(scaling_sweep.__file__).resolve().parent.parent
+    # `-m` would put the working directory first, where people keep wandb folders of their own.
+    start = (
+        "import sys; sys.path.append(sys.argv.pop()); "
+        "from scaling_sweep.tracking.mirror import main; main()"
+    )
+    command = [sys.executable, "-P", "-c", start, str(folder.resolve()), mode, str(package)]
+    return Outbox(command, mirror_environment(folder.resolve()), say)
+
+
+def mirror_environment(folder: Path) -> dict[str, str]:
+    """Return the mirror's environment: the user's W&B account, our folders, no chatter."""
+    own = {
+        "WANDB_SILENT": "true",
+        "WANDB_CACHE_DIR": str(folder / "wandb" / "cache"),
+        "WANDB_DATA_DIR": str(folder / "wandb" / "data"),
+    }
+    # Errors of W&B's own are reported to its makers unless somebody says no; offline means no.
+    own["WANDB_ERROR_REPORTING"] = os.environ.get("WANDB_ERROR_REPORTING", "false")
+    return inherited_environment(_NOT_FOR_THE_MIRROR, own)

@@ -1,0 +1,275 @@
+"""The child process that mirrors a sweep: the only place that imports wandb."""
+
+import hashlib
+import os
+import secrets
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from scaling_sweep.tracking.messages import (
+    Chart,
+    Close,
+    Findings,
+    GroupRun,
+    Message,
+    Picture,
+    Progress,
+    Table,
+    read_messages,
+)
+
+DEFAULT_PROJECT = "scaling-sweep"
+# A healthy server answers the first request in well under a second (guess).
+_PREFLIGHT_S = 3.0
+# W&B's own default is 90 s; what waits here is only the mirror.
+_INIT_TIMEOUT_S = 15.0
+# Below the 5 s that the parent waits, so that W&B's log on disk is closed in order.
+_FINISH_TIMEOUT_S = 3.5
+# W&B writes its log every 15 s by default; a mirror that is killed should not lose as much.
+_FLUSH_INTERVAL_S = 1.0
+# The sweep's workers come first.
+_NICENESS = 10
+# W&B refuses longer names.
+_MAX_NAME = 128
+_ID_BYTES = 8
+
+
+class Mirror:
+    """Keeps one W&B run per group.
+
+    Args:
+        folder: The run folder; W&B's files go to ``wandb/`` in it.
+        online: Whether to send to a server. Where that is impossible the runs are kept offline.
+        tell: Shows one line to a person.
+    """
+
+    def __init__(self, folder: Path, online: bool, tell: Callable[[str], None]) -> None:
+        import wandb
+
+        self._wandb = wandb
+        self._folder = folder
+        self._tell = tell
+        self._runs: dict[str, Any] = {}
+        self._online = online
+        if online and (obstacle := _find_obstacle(wandb.setup().settings.base_url)):
+            self._go_offline(obstacle)
+
+    def take(self, message: Message) -> None:
+        """Do what a message asks for."""
+        match message:
+            case GroupRun():
+                self._open(message)
+            case Progress():
+                self._runs[message.group].log(dict(message.metrics))
+            case Findings():
+                self._show(message)
+            case Close():
+                self._finish(message.exit_code)
+
+    def _open(self, group: GroupRun) -> None:
+        try:
+            run = self._start(group)
+        except self._wandb.Error as error:
+            if not self._online:
+                raise
+            self._go_offline(_first_line(error))
+            run = self._start(group)
+        run.define_metric("*", step_metric="packs_done")
+        self._runs[group.group] = run
+
+    def _go_offline(self, obstacle: str) -> None:
+        self._online = False
+        self._tell(
+            f"Weights & Biases cannot be reached ({obstacle}): the sweep goes on and is mirrored "
+            f"offline; send it later with `wandb sync`."
+        )
+
+    def _start(self, group: GroupRun) -> Any:  # noqa: ANN401  # wandb is optional
+        return self._wandb.init(
+            mode="online" if self._online else "offline",
+            project=os.environ.get("WANDB_PROJECT", DEFAULT_PROJECT),
+            group=group.study[:_MAX_NAME],
+            job_type="sweep",
+            name=group.name[:_MAX_NAME],
+            id=_run_id(self._folder, group.group),
+            config=dict(group.config),
+            dir=str(self._folder),
+            # By default a second init returns the first run.
+            reinit="create_new",
+            settings=_settings(self._wandb),
+        )
+
+    def _show(self, findings: Findings) -> None:
+        run = self._runs[findings.group]
+        shown: dict[str, Any] = {}
+        for table in findings.tables:
+            shown[table.name] = self._table(table)
+        for picture in findings.pictures:
+            shown[picture.name] = self._image(picture)
+        for chart in findings.charts:
+            shown[chart.name] = self._chart(chart)
+        if shown:
+            run.log(shown)
+        run.summary.update(dict(findings.summary))
+
+    def _table(self, table: Table) -> Any:  # noqa: ANN401
+        # A column may be empty here and filled there, and W&B would take the first for its type.
+        rows = [list(row) for row in table.rows]
+        return self._wandb.Table(columns=list(table.columns), data=rows, allow_mixed_types=True)
+
+    def _image(self, picture: Picture) -> Any:  # noqa: ANN401
+        from PIL import Image
+
+        return self._wandb.Image(Image.open(BytesIO(picture.png)), caption=picture.caption)
+
+    def _chart(self, chart: Chart) -> Any:  # noqa: ANN401
+        return self._wandb.plot.line_series(
+            xs=[list(line.x) for line in chart.lines],
+            ys=[list(line.y) for line in chart.lines],
+            keys=[line.label for line in chart.lines],
+            title=chart.title,
+            xname=chart.xname,
+        )
+
+    def _finish(self, exit_code: int) -> None:
+        """Finish all runs at once: each waits for the server, and the parent waits for all."""
+        late: list[str] = []
+
+        def finish(run: Any) -> None:  # noqa: ANN401
+            try:
+                run.finish(exit_code=exit_code)
+            except TimeoutError:
+                late.append(run.name)
+
+        threads = [threading.Thread(target=finish, args=(run,)) for run in self._runs.values()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self._say_where(late)
+
+    def _say_where(self, late: list[str]) -> None:
+        place = self._folder / "wandb"
+        if late:
+            self._tell(
+                f"Weights & Biases did not take everything within {_FINISH_TIMEOUT_S:g} s; "
+                f"send the rest with: wandb sync --include-online {place}/run-*"
+            )
+        elif self._online and self._runs:
+            self._tell(f"Weights & Biases: {next(iter(self._runs.values())).project_url}")
+        elif self._runs:
+            self._tell(f"Weights & Biases, offline: send with: wandb sync {place}/offline-run-*")
+
+
+def _settings(wandb: Any) -> Any:  # noqa: ANN401
+    """Return settings that keep W&B quiet and to the study's own data.
+
+    Without them it would send host name, user name, command line and installed packages, and watch
+    the load of this process, which says nothing about the sweep's.
+    """
+    wanted: dict[str, object] = {
+        "silent": True,
+        "console": "off",
+        "init_timeout": _INIT_TIMEOUT_S,
+        "finish_timeout": _FINISH_TIMEOUT_S,
+        "finish_timeout_raises": True,
+        "x_transaction_log_flush_interval": _FLUSH_INTERVAL_S,
+        "x_disable_meta": True,
+        "x_disable_stats": True,
+        "x_disable_machine_info": True,
+        "x_save_requirements": False,
+        "disable_git": True,
+        "disable_code": True,
+        "save_code": False,
+        "label_disable": True,
+    }
+    # Older versions know fewer of them and refuse what they do not know.
+    known = wandb.Settings.model_fields
+    return wandb.Settings(**{name: value for name, value in wanted.items() if name in known})
+
+
+def _find_obstacle(base_url: str) -> str | None:
+    """Return why a server cannot be reached, None when anything at all answers.
+
+    wandb would find out too, but only after many retries.
+    """
+    try:
+        with urllib.request.urlopen(base_url, timeout=_PREFLIGHT_S):
+            return None
+    except urllib.error.HTTPError:
+        return None
+    except urllib.error.URLError as error:
+        if "certificate" in str(error.reason).lower():
+            return None  # W&B has certificates of its own: let it try.
+        return f"{base_url}: {_first_line(error.reason)}"
+    except (OSError, ValueError) as error:
+        return f"{base_url}: {_first_line(error)}"
+
+
+def _first_line(error: object) -> str:
+    """Return the first line of an error, without the API key should it be quoted there."""
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    key = os.environ.get("WANDB_API_KEY")
+    return text.replace(key, "***") if key else text
+
+
+def _run_id(folder: Path, group: str) -> str:
+    """Return the W&B id of a group: the same whenever this run folder is mirrored.
+
+    Each session mirrors the whole run, earlier packs included, and so replaces what an earlier
+    session sent; another folder with the same sweep is another run.
+    """
+    path = folder / "wandb" / "folder-id"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(secrets.token_hex(_ID_BYTES))
+    text = f"{path.read_text()} {group}"
+    return hashlib.blake2b(text.encode(), digest_size=_ID_BYTES).hexdigest()
+
+
+def _take_over_streams() -> tuple[BinaryIO, BinaryIO]:
+    """Return standard input and output for messages only.
+
+    wandb starts a process that inherits them; it gets nothing to read and nowhere to write.
+    """
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+    return source, sink
+
+
+def main() -> None:
+    """Mirror what comes in; arguments are the run folder and the mode."""
+    folder, mode = Path(sys.argv[1]), sys.argv[2]
+    os.nice(_NICENESS)
+    source, sink = _take_over_streams()
+
+    def tell(line: str) -> None:
+        # Lines separate messages to people, so one message is one line.
+        sink.write(" ".join(line.split()).encode(errors="replace") + b"\n")
+
+    try:
+        mirror = Mirror(folder, mode == "online", tell)
+        last: Message | None = None
+        for message in read_messages(source):
+            last = message
+            mirror.take(message)
+        if not isinstance(last, Close):
+            mirror.take(Close(1))  # The sweep was killed.
+    except Exception as error:  # whatever it is, a person gets one line
+        tell(
+            f"Weights & Biases stopped ({type(error).__name__}: {_first_line(error)}); "
+            "the sweep goes on."
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
