@@ -15,7 +15,7 @@ from analysis.fit_json import to_json, write_fit_json
 from analysis.fitting import fit_laws
 from analysis.refusals import refuse_edges, refuse_laws, warn_edges, warn_law, warn_sensitivity
 from analysis.results import Results
-from analysis.summaries import Edge, Fit, GroupFit, GroupKey, LawFit, NaiveSlope, Sensitivity
+from analysis.summaries import Check, Edge, Fit, GroupFit, GroupKey, LawFit, NaiveSlope, Sensitivity
 from analysis.tables import ResultsError
 
 __all__ = ["Fit", "find_naive_slope", "fit_results", "to_json", "write_fit_json"]
@@ -80,7 +80,7 @@ def fit_results(
         predicted_exponent = predict_exponent(key.optimizer, predicted)
         group = _fit_group(rows, key, predicted_exponent)
         sensitivity = tuple(
-            _try_criterion(rows, key, predicted_exponent, other)
+            _try_criterion(rows, predicted_exponent, other)
             for other in _other_criteria(rows, criterion)
         )
         group = replace(group, sensitivity=sensitivity)
@@ -147,45 +147,61 @@ def _select(rows: pd.DataFrame, edges: tuple[Edge, ...]) -> _Usable:
     return _Usable(kept, num_examples, (full,) if len(kept) < len(edges) else ())
 
 
-def _fit_group(rows: pd.DataFrame, key: GroupKey, predicted: float | None) -> GroupFit:
-    """Fit one group, or say why not."""
-    seed_edges = find_edges(rows)
-    edges = find_max_lr(seed_edges)
-    usable = _select(rows, seed_edges)
+@dataclass(frozen=True)
+class _Answer:
+    """What the laws say about one set of edges."""
+
+    usable: _Usable
+    laws: tuple[LawFit, ...]
+    refused: str | None
+    exponent_ci: tuple[float, float] | None
+    check: Check
+
+    @property
+    def best(self) -> LawFit | None:
+        """The law reported."""
+        return self.laws[0] if self.laws else None
+
+
+def _answer(rows: pd.DataFrame, edges: tuple[Edge, ...], predicted: float | None) -> _Answer:
+    """Fit the laws and hold their exponent against the predicted one, or say why not."""
+    usable = _select(rows, edges)
     refused = usable.refused or refuse_edges(usable.edges)
     laws: tuple[LawFit, ...] = ()
     if refused is None:
         laws = fit_laws(usable.edges, usable.num_examples)
         refused = refuse_laws(laws, usable.edges)
-    if refused is not None:
-        laws = ()
+    laws = laws if refused is None else ()
     kept = [law for law in laws if law.kept]
-    ci, ci90 = (
-        _union([law.exponent_ci for law in kept]),
-        _union([law.exponent_ci90 for law in kept]),
-    )
+    ci = _union([law.exponent_ci for law in kept])
+    check = check_exponent(predicted, ci, _union([law.exponent_ci90 for law in kept]))
+    return _Answer(usable, laws, refused, ci, check)
+
+
+def _fit_group(rows: pd.DataFrame, key: GroupKey, predicted: float | None) -> GroupFit:
+    """Say everything about one group but how it depends on the criterion."""
+    seed_edges = find_edges(rows)
+    edges = find_max_lr(seed_edges)
+    answer = _answer(rows, seed_edges, predicted)
+    best, usable = answer.best, answer.usable
     num_failed = int((rows["verdict"] == Verdict.FAILED).sum())
     failed = (f"{num_failed} of {len(rows)} trials failed and say nothing.",) if num_failed else ()
+    coarse = warn_law(best, usable.edges) if best else ()
     return GroupFit(
         key=key,
         num_trials=len(rows),
         num_failed=num_failed,
         seed_edges=seed_edges,
         edges=edges,
-        laws=laws,
-        law=laws[0].name if laws else None,
-        exponent=laws[0].exponent if laws else None,
-        exponent_ci=ci,
+        laws=answer.laws,
+        law=best.name if best else None,
+        exponent=best.exponent if best else None,
+        exponent_ci=answer.exponent_ci,
         naive_slope=find_naive_slope(rows),
-        check=check_exponent(predicted, ci, ci90),
-        warnings=(
-            *failed,
-            *usable.warnings,
-            *warn_edges(seed_edges, edges),
-            *(warn_law(laws[0], usable.edges) if laws else ()),
-        ),
-        refused=refused,
-        exponent_ci90=ci90,
+        check=answer.check,
+        warnings=(*failed, *usable.warnings, *warn_edges(seed_edges, edges), *coarse),
+        refused=answer.refused,
+        exponent_ci90=_union([law.exponent_ci90 for law in answer.laws if law.kept]),
         num_examples=usable.num_examples,
     )
 
@@ -210,10 +226,17 @@ def _other_criteria(rows: pd.DataFrame, criterion: Criterion | None) -> tuple[Cr
 
 
 def _try_criterion(
-    rows: pd.DataFrame, key: GroupKey, predicted: float | None, criterion: Criterion
+    rows: pd.DataFrame, predicted: float | None, criterion: Criterion
 ) -> Sensitivity:
     """Fit one group under another criterion."""
-    fit = _fit_group(rows.assign(verdict=judge(criterion, rows)), key, predicted)
+    judged = rows.assign(verdict=judge(criterion, rows))
+    answer = _answer(judged, find_edges(judged), predicted)
+    best = answer.best
     return Sensitivity(
-        str(criterion), fit.law, fit.exponent, fit.exponent_ci, fit.check.outcome, fit.refused
+        str(criterion),
+        best.name if best else None,
+        best.exponent if best else None,
+        answer.exponent_ci,
+        answer.check.outcome,
+        answer.refused,
     )
