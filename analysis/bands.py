@@ -2,9 +2,9 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from analysis.bootstrap import bootstrap_half_width
+from analysis.intervals import students_t
 from analysis.laws import effective_batch_size, find_law
 from analysis.likelihood import FloatArray
 from analysis.summaries import Band, GroupFit, LawFit
@@ -43,7 +43,7 @@ def _log_half_width(law: LawFit, log_b: FloatArray) -> FloatArray:
     gradient = shape.gradient(law.theta[None], log_b)[0]
     variance = np.einsum("ni,ij,nj->n", gradient, law.covariance, gradient)
     variance *= law.phi * law.num_units / max(law.num_units - k, 1)
-    t = stats.t.ppf((1 + _CONFIDENCE) / 2, max(law.num_batch_sizes - k, 1))
+    t = students_t(_CONFIDENCE, max(law.num_batch_sizes - k, 1))
     delta = t * np.sqrt(np.maximum(variance, 0.0))
     if not len(law.draws):
         return np.asarray(delta)

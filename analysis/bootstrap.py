@@ -1,8 +1,8 @@
 """A law refitted to seeds drawn with replacement: what the spread between seeds does to it."""
 
 import numpy as np
-from scipy import stats
 
+from analysis.intervals import students_t
 from analysis.likelihood import FloatArray
 from analysis.maximize import Maxima, Problem, maximize
 
@@ -53,6 +53,6 @@ def bootstrap_half_width(values: FloatArray, confidence: float, num_seeds: int) 
     """
     if not len(values):
         return np.zeros(values.shape[1:])
-    t = stats.t.ppf((1 + confidence) / 2, num_seeds - 1)
+    t = students_t(confidence, num_seeds - 1)
     width: FloatArray = values.std(0, ddof=1) * np.sqrt(num_seeds / (num_seeds - 1)) * t
     return width

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis.checks import check_exponent, predict_exponent
 from analysis.columns import GROUP_COLUMNS
@@ -13,6 +12,7 @@ from analysis.criteria import Criterion, Kind, Reference, Verdict, judge, needed
 from analysis.edges import find_edges, find_largest_stable, find_max_lr
 from analysis.fit_json import to_json, write_fit_json
 from analysis.fitting import fit_laws
+from analysis.intervals import students_t
 from analysis.refusals import refuse_edges, refuse_laws, warn_edges, warn_law, warn_sensitivity
 from analysis.results import Results
 from analysis.summaries import Check, Edge, Fit, GroupFit, GroupKey, LawFit, NaiveSlope, Sensitivity
@@ -38,9 +38,12 @@ def find_naive_slope(frame: pd.DataFrame) -> NaiveSlope | None:
     largest = find_largest_stable(frame)
     if len(largest) < 3:
         return None
-    line = stats.linregress(np.log(largest.index.to_numpy(float)), np.log(largest.to_numpy(float)))
-    half = float(line.stderr * stats.t.ppf(0.975, len(largest) - 2))
-    slope = float(line.slope)
+    x, y = np.log(largest.index.to_numpy(float)), np.log(largest.to_numpy(float))
+    spread = ((x - x.mean()) ** 2).sum()
+    slope = float(((x - x.mean()) * y).sum() / spread)
+    residual = y - y.mean() - slope * (x - x.mean())
+    df = len(largest) - 2
+    half = students_t(0.95, df) * float(np.sqrt((residual**2).sum() / df / spread))
     return NaiveSlope(slope, (slope - half, slope + half))
 
 

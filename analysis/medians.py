@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from analysis.cells import Cells
+from analysis.intervals import students_t
 from analysis.likelihood import FloatArray, bracket_likelihood
 from analysis.maximize import Box, Problem, maximize
 
@@ -185,7 +185,7 @@ def bound_medians(cells: Cells, medians: Medians, confidence: float = 0.95) -> M
     df = cells.num_units - layout.sizes.size
     if df < 1 or np.isnan(medians.sigma):
         return _span_brackets(cells, layout)
-    cut = cells.num_units * np.log1p(stats.t.ppf((1 + confidence) / 2, df) ** 2 / df)
+    cut = cells.num_units * np.log1p(students_t(confidence, df) ** 2 / df)
     deviance = _profile_deviance(cells, layout, medians)
     reach = np.ptp(anchors(cells)) + 20 * max(medians.sigma, cells.log_ratio)
     away = layout.center + np.nan_to_num(np.sign(layout.limit)) * reach

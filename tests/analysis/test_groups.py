@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis.columns import COLUMN_NAMES
 from analysis.criteria import parse_criterion
@@ -90,6 +91,18 @@ def test_naive_slope_makes_a_linear_law_look_like_a_square_root() -> None:
     mean = np.mean([slope.exponent for slope in slopes if slope is not None])
     assert exact == pytest.approx(0.548, abs=0.02)
     assert mean == pytest.approx(exact, abs=0.02)
+
+
+def test_naive_slope_is_linear_regression() -> None:
+    """Slope and interval are those of ``scipy.stats.linregress`` with Student's t."""
+    table = simulate()
+    largest = table[table["verdict"] == "stable"].groupby("batch_size")["lr"].max()
+    line = stats.linregress(np.log(largest.index), np.log(largest))
+    half = stats.t.ppf(0.975, 8) * line.stderr
+    found = find_naive_slope(table)
+    assert found is not None
+    assert found.exponent == pytest.approx(line.slope)
+    assert found.exponent_ci == pytest.approx((line.slope - half, line.slope + half))
 
 
 def test_naive_slope_needs_three_batch_sizes() -> None:
