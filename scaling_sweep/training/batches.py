@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from scaling_sweep.tasks.task import Batch, Task
-from scaling_sweep.training.randomness import make_generator
+from scaling_sweep.training.randomness import call_seeded, make_generator
 
 
 class IndexStream:
@@ -72,7 +72,9 @@ class Batches:
         self._task = task
         self._batch_size = batch_size
         self._device = device
+        self._names = stream_names
         self._generators = [make_generator(*name) for name in stream_names]
+        self._num_looked_up = [0] * len(seeds)
         self._place = {seed: place for place, seed in enumerate(seeds)}
         if task.num_examples is not None:
             self._indices = [
@@ -99,7 +101,7 @@ class Batches:
             return self._fresh(wanted, rows)
         indices = torch.stack([self._indices[self._place[seed]].draw() for seed in wanted])
         if self._task.dataset is not None:
-            return self._collated(indices, rows)
+            return self._collated(wanted, indices, rows)
         index = indices[rows].to(self._device)
         return self._inputs[index], self._targets[index]
 
@@ -111,11 +113,24 @@ class Batches:
         ]
         return self._spread(drawn, rows)
 
-    def _collated(self, indices: Tensor, rows: Tensor) -> Batch:
+    def _collated(self, wanted: Sequence[int], indices: Tensor, rows: Tensor) -> Batch:
+        drawn = [
+            self._look_up(self._place[seed], batch)
+            for seed, batch in zip(wanted, indices.tolist(), strict=True)
+        ]
+        return self._spread(drawn, rows)
+
+    def _look_up(self, place: int, index: Sequence[int]) -> Batch:
+        """Return one seed's examples; what a dataset draws, to augment them, is seeded too."""
         dataset = self._task.dataset
         assert dataset is not None
-        drawn = [default_collate([dataset[i] for i in batch]) for batch in indices.tolist()]
-        return self._spread([(batch[0], batch[1]) for batch in drawn], rows)
+        self._num_looked_up[place] += 1
+        inputs, targets = call_seeded(
+            lambda: default_collate([dataset[i] for i in index]),
+            *self._names[place],
+            self._num_looked_up[place],
+        )
+        return inputs, targets
 
     def _spread(self, drawn: Sequence[Batch], rows: Tensor) -> Batch:
         inputs = torch.stack([batch[0] for batch in drawn]).to(self._device)

@@ -58,7 +58,8 @@ def choose_engine(
     loop, stacked = LoopEngine(model, task, rule), VmapEngine(model, task, rule)
     if wanted == "loop":
         return loop
-    obstacle = why_not_vmap(stacked, copies, batch, is_random=is_random(model, batch.inputs[0]))
+    random = is_random(model, task, batch.inputs[0], batch.targets[0])
+    obstacle = why_not_vmap(stacked, copies, batch, is_random=random)
     if obstacle is not None and wanted == "vmap":
         raise UserError(f"engine: vmap cannot train this model ({obstacle}); write engine: auto")
     if obstacle is not None:
@@ -70,12 +71,14 @@ def choose_engine(
     return stacked if vmap_time < _time_per_copy(loop, copies, batch, few) else loop
 
 
-def is_random(model: nn.Module, inputs: Tensor) -> bool:
-    """Tell whether the model draws random numbers when it trains, as dropout does.
+def is_random(model: nn.Module, task: Task, inputs: Tensor, targets: Tensor) -> bool:
+    """Tell whether model or loss draw random numbers in training, as dropout does.
 
     Args:
         model: The model, left as it is but for its buffers.
+        task: Gives the loss.
         inputs: Shape ``[batch_size, ...]``.
+        targets: Shape ``[batch_size, ...]``.
 
     Returns:
         Whether a forward pass in training mode moves a global generator.
@@ -87,7 +90,7 @@ def is_random(model: nn.Module, inputs: Tensor) -> bool:
     )
     with torch.random.fork_rng(devices=devices), torch.no_grad():
         before = read()
-        model(inputs)
+        task.loss(model(inputs), targets)
         return not torch.equal(before, read())
 
 

@@ -15,6 +15,9 @@ from scaling_sweep.optimizers.rule import UpdateRule
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.copies import Copies, Tensors
 
+# Any number does: it makes the evaluation of a model that never stops drawing a fixed function.
+_EVALUATION_NOISE = 0
+
 
 class Engine(Protocol):
     """Moves copies and measures losses."""
@@ -146,13 +149,14 @@ class LoopEngine:
     def losses(self, copies: Copies, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return each copy's loss on one shared batch, in evaluation mode."""
         self._model.eval()
-        with torch.no_grad():
-            return torch.stack(
-                [
-                    self._loss(_row(copies.params, row), _row(copies.buffers, row), inputs, targets)
-                    for row in range(len(copies))
-                ]
-            )
+        losses = []
+        with torch.no_grad(), torch.random.fork_rng():
+            for row in range(len(copies)):
+                # A model that draws even now draws the same for every copy.
+                torch.manual_seed(_EVALUATION_NOISE)
+                params, buffers = _row(copies.params, row), _row(copies.buffers, row)
+                losses.append(self._loss(params, buffers, inputs, targets))
+        return torch.stack(losses)
 
 
 def _row(values: Tensors, row: int) -> Tensors:

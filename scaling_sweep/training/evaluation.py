@@ -8,7 +8,7 @@ from torch.utils.data import default_collate
 from scaling_sweep.tasks.task import Batch, Task
 from scaling_sweep.training.copies import Copies
 from scaling_sweep.training.engines import Engine
-from scaling_sweep.training.randomness import make_generator
+from scaling_sweep.training.randomness import call_seeded, make_generator
 
 # Standard error of a mean loss over 4,096 examples is a few per cent of its spread between
 # examples: far below the factor 0.5 that verdicts ask for.
@@ -59,6 +59,10 @@ def evaluation_set(task: Task, sweep_seed: int) -> Batch:
         index = torch.randperm(num_examples, generator=generator)[:MAX_EVALUATION_EXAMPLES]
     if task.inputs is not None and task.targets is not None:
         return task.inputs[index], task.targets[index]
-    assert task.dataset is not None
-    inputs, targets = default_collate([task.dataset[i] for i in index.tolist()])
+    dataset = task.dataset
+    assert dataset is not None
+    # Seeded, because a dataset may augment what it is asked for.
+    inputs, targets = call_seeded(
+        lambda: default_collate([dataset[i] for i in index.tolist()]), sweep_seed, "evaluation"
+    )
     return inputs, targets

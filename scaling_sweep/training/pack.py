@@ -147,7 +147,7 @@ class _PackRun:
 
     def _choose_engine(self, copies: Copies) -> Engine:
         inputs, targets = self._batches().draw(self._seeds)
-        if is_random(self._model, inputs[0]):
+        if is_random(self._model, self._task, inputs[0], targets[0]):
             self._noise = [
                 derive_seed(self._spec.sweep_seed, seed, self._pack.batch_size, "noise")
                 for seed in self._seeds

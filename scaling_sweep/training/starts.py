@@ -46,7 +46,7 @@ def train_starts(
     model = models[seeds[0]]
     inputs, targets = _batches(spec, task, recipe, seeds, device).draw(seeds)
     noise = [derive_seed(spec.sweep_seed, seed, "start noise") for seed in seeds]
-    noise = noise if is_random(model, inputs[0]) else []
+    noise = noise if is_random(model, task, inputs[0], targets[0]) else []
     probe = ProbeBatch(inputs, targets, recipe.steps)
     engine = choose_engine(spec.engine, model, task, rule, copies, probe)
     batches = _batches(spec, task, recipe, seeds, device)
