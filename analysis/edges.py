@@ -8,6 +8,7 @@ import pandas as pd
 from analysis.cells import collect_cells
 from analysis.criteria import Verdict
 from analysis.medians import bound_medians, fit_medians
+from analysis.slow import find_too_slow, find_unmet
 from analysis.summaries import Censoring, Edge, MaxLR
 
 
@@ -46,10 +47,12 @@ def find_edges(frame: pd.DataFrame) -> tuple[Edge, ...]:
 
     Args:
         frame: Rows of one group with columns ``batch_size``, ``lr``, ``seed`` and ``verdict``;
-            failed rows are no measurement and are left out.
+            failed rows are no measurement and are left out, and so are trials that were only
+            too slow (:func:`analysis.slow.find_too_slow`); the losses, where known, tell them.
 
     Returns:
-        One edge per (batch size, seed) that has a measurement, ascending.
+        One edge per (batch size, seed) that has a measurement, ascending. Where every learning
+        rate missed the criterion and the smallest were too slow, there is none.
 
     Example:
         >>> find_edges(pd.DataFrame({
@@ -58,6 +61,7 @@ def find_edges(frame: pd.DataFrame) -> tuple[Edge, ...]:
         (Edge(batch_size=8, seed=0, lr_stable=0.1, lr_diverged=0.2, num_misplaced=0),)
     """
     frame = frame[frame["verdict"] != Verdict.FAILED]
+    frame = frame[~find_too_slow(frame) & ~find_unmet(frame)]
     if frame.empty:
         return ()
     size = frame["batch_size"].to_numpy(np.int64)

@@ -15,6 +15,7 @@ from analysis.fitting import fit_laws
 from analysis.intervals import students_t
 from analysis.refusals import refuse_edges, refuse_laws, warn_edges, warn_law, warn_sensitivity
 from analysis.results import Results
+from analysis.slow import warn_unmet
 from analysis.summaries import Check, Edge, Fit, GroupFit, GroupKey, LawFit, NaiveSlope, Sensitivity
 from analysis.tables import ResultsError
 
@@ -202,7 +203,13 @@ def _fit_group(rows: pd.DataFrame, key: GroupKey, predicted: float | None) -> Gr
         exponent_ci=answer.exponent_ci,
         naive_slope=find_naive_slope(rows),
         check=answer.check,
-        warnings=(*failed, *usable.warnings, *warn_edges(seed_edges, edges), *coarse),
+        warnings=(
+            *failed,
+            *warn_unmet(rows),
+            *usable.warnings,
+            *warn_edges(seed_edges, edges),
+            *coarse,
+        ),
         refused=answer.refused,
         exponent_ci90=_union([law.exponent_ci90 for law in answer.laws if law.kept]),
         num_examples=usable.num_examples,

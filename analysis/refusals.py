@@ -34,7 +34,7 @@ def refuse_edges(edges: Sequence[Edge]) -> str | None:
         'Every learning rate was stable: add larger ones until some diverge.'
     """
     if not edges:
-        return "No trial has a measurement: all failed."
+        return "There is no edge: all trials failed, or no learning rate met the criterion."
     if all(edge.censored is Censoring.RIGHT for edge in edges):
         return "Every learning rate was stable: add larger ones until some diverge."
     if all(edge.censored is Censoring.LEFT for edge in edges):

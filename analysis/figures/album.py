@@ -103,8 +103,10 @@ def draw_pictures(
             outcome_figure(trials, group),
             "Every trial.",
             "One cell per batch size and learning rate: blue where training was stable under every "
-            "seed, orange where it diverged under every seed, paler in between. The black line is "
-            "the edge, a triangle at the border means that it lies outside the grid.",
+            "seed, orange where it diverged under every seed, paler in between. Light grey marks "
+            "learning rates too small to meet the criterion within the horizon, which say nothing "
+            "about the edge. The black line is the edge, a triangle at the border means that it "
+            "lies outside the grid.",
         )
     panels = compute_losses(trials, curves, group) if curves is not None else ()
     if panels:

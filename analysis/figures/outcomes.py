@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from analysis.figures import canvas
+from analysis.slow import find_too_slow
 from analysis.summaries import Censoring, GroupFit
 
 # A column of more cells than this cannot be told apart at the figure's height (by eye).
@@ -26,8 +27,9 @@ class OutcomeGrid:
     Attributes:
         batch_size: Shape ``[columns]``, examples per step, ascending.
         lr: Shape ``[rows]``, learning rates (or the middle of a bin of them), ascending.
-        stable_share: Shape ``[rows, columns]``, share of the measured trials that were stable;
-            NaN where none was measured.
+        stable_share: Shape ``[rows, columns]``, share of the trials that were stable, those that
+            were too slow left out; NaN where none is left.
+        num_slow: Shape ``[rows, columns]``, trials that were too slow to meet the criterion.
         num_failed: Shape ``[rows, columns]``, trials without a measurement.
         lr_max: Shape ``[columns]``, the edge; NaN for a batch size without one.
         censored: One per column: whether the edge lies outside the grid.
@@ -36,6 +38,7 @@ class OutcomeGrid:
     batch_size: np.ndarray
     lr: np.ndarray
     stable_share: np.ndarray
+    num_slow: np.ndarray
     num_failed: np.ndarray
     lr_max: np.ndarray
     censored: tuple[Censoring, ...]
@@ -61,16 +64,13 @@ def compute_outcomes(trials: pd.DataFrame, group: GroupFit) -> OutcomeGrid:
         trials["batch_size"].to_numpy(dtype=np.int64), return_inverse=True
     )
 
-    def count(verdict: str) -> np.ndarray:
+    def count(chosen: pd.Series) -> np.ndarray:
         counts = np.zeros((lr.size, batch_size.size), dtype=int)
-        np.add.at(
-            counts,
-            (row, column),
-            (trials["verdict"] == verdict).to_numpy(dtype=bool, na_value=False),
-        )
+        np.add.at(counts, (row, column), chosen.to_numpy(dtype=bool, na_value=False))
         return counts
 
-    stable, diverged = count("stable"), count("diverged")
+    verdict, slow = trials["verdict"], find_too_slow(trials)
+    stable, diverged = count(verdict == "stable"), count((verdict == "diverged") & ~slow)
     with np.errstate(invalid="ignore"):
         share = stable / (stable + diverged)
     edges = {edge.batch_size: edge for edge in group.edges}
@@ -79,7 +79,8 @@ def compute_outcomes(trials: pd.DataFrame, group: GroupFit) -> OutcomeGrid:
         batch_size=batch_size,
         lr=lr,
         stable_share=share,
-        num_failed=count("failed"),
+        num_slow=count(slow),
+        num_failed=count(verdict == "failed"),
         lr_max=np.array([edge.lr_max if edge else np.nan for edge in found]),
         censored=tuple(edge.censored if edge else Censoring.NONE for edge in found),
     )
@@ -110,7 +111,11 @@ def draw_outcomes(grid: OutcomeGrid, axes: Axes) -> None:
     axes.pcolormesh(
         columns, rows, share, cmap=_COLORS, vmin=0, vmax=1, edgecolors="white", linewidth=0.8
     )
-    only_failed = np.isnan(grid.stable_share) & (grid.num_failed > 0)
+    only_slow = np.ma.masked_where(~_only_slow(grid), np.zeros(share.shape))
+    axes.pcolormesh(
+        columns, rows, only_slow, cmap=ListedColormap([canvas.SLOW]), edgecolors="white", lw=0.8
+    )
+    only_failed = np.isnan(grid.stable_share) & (grid.num_failed > 0) & ~_only_slow(grid)
     some_failed = ~np.isnan(grid.stable_share) & (grid.num_failed > 0)
     _draw_failed(axes, grid, rows, only_failed, some_failed)
     _draw_edge(axes, grid, rows)
@@ -120,6 +125,12 @@ def draw_outcomes(grid: OutcomeGrid, axes: Axes) -> None:
     sizes = [f"{size:g}" for size in grid.batch_size]
     crowded = sum(len(size) + 1 for size in sizes) > 70
     axes.set_xticks(range(len(sizes)), sizes, rotation=60 if crowded else 0)
+
+
+def _only_slow(grid: OutcomeGrid) -> np.ndarray:
+    """Return the cells where nothing but slowness was seen."""
+    only: np.ndarray = np.isnan(grid.stable_share) & (grid.num_slow > 0)
+    return only
 
 
 def _cell_bounds(centres: np.ndarray) -> np.ndarray:
@@ -190,8 +201,9 @@ def _list_patches(grid: OutcomeGrid) -> list[Patch]:
         (share == 1, Patch(facecolor=canvas.STABLE, label="all seeds stable")),
         ((share > 0) & (share < 1), Patch(facecolor=canvas.MIXED, label="some stable, some not")),
         (share == 0, Patch(facecolor=canvas.DIVERGED, label="all diverged")),
+        (_only_slow(grid), Patch(facecolor=canvas.SLOW, label="too slow for the horizon")),
         (
-            np.isnan(share) & (failed > 0),
+            np.isnan(share) & (failed > 0) & ~_only_slow(grid),
             Patch(
                 facecolor=canvas.FAILED,
                 edgecolor="white",
@@ -200,7 +212,7 @@ def _list_patches(grid: OutcomeGrid) -> list[Patch]:
             ),
         ),
         (
-            np.isnan(share) & (failed == 0),
+            np.isnan(share) & (failed == 0) & ~_only_slow(grid),
             Patch(facecolor="white", edgecolor=canvas.MUTED, linewidth=0.6, label="not run"),
         ),
     ]

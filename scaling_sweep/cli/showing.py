@@ -38,7 +38,9 @@ def show_fit(fit: "Fit", console: Console) -> None:
     for group in fit.groups:
         own = tuple(warning for warning in group.warnings if warning not in shared)
         _show_group(replace(group, warnings=own), group_title(group.key, keys), console)
+    console.print()
     console.print(_summary(fit))
+    console.print()
 
 
 def _shared_warnings(fit: "Fit") -> tuple[str, ...]:
@@ -77,23 +79,30 @@ def _show_group(group: "GroupFit", title: str, console: Console) -> None:
 
 def _summary(fit: "Fit") -> Table:
     keys = [group.key for group in fit.groups]
-    table = Table(title="exponents", title_justify="left", title_style="bold", header_style="dim")
-    for name in ("", "exponent", "95 % interval", "law", "straight line", "predicted", "check"):
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("", "exponent", "95 % interval", "law", "straight line", "prediction"):
         table.add_column(name)
     for group in fit.groups:
-        outcome = group.check.outcome
-        word = str(outcome) if outcome else ("refused" if group.refused else "–")
-        naive, predicted = group.naive_slope, group.check.predicted
+        naive = group.naive_slope
         table.add_row(
-            Text(group_title(group.key, keys)),
+            Text(group_title(group.key, keys), style="bold"),
             "–" if group.exponent is None else format_exponent(group.exponent),
             "–" if group.exponent_ci is None else format_interval(group.exponent_ci),
             group.law or "–",
             format_exponent(naive.exponent) if naive else "–",
-            "–" if predicted is None else format_number(predicted),
-            Text(word, style=_OUTCOME_STYLES.get(word, "")),
+            _prediction(group),
         )
     return table
+
+
+def _prediction(group: "GroupFit") -> Text:
+    """Return the predicted exponent and what became of it."""
+    if group.refused:
+        return Text("no law fitted", style="yellow")
+    if group.check.outcome is None or group.check.predicted is None:
+        return Text("none", style="dim")
+    word = str(group.check.outcome)
+    return Text(f"{format_number(group.check.predicted)} {word}", style=_OUTCOME_STYLES[word])
 
 
 def show_recommendation(advice: "Recommendation", console: Console) -> None:
