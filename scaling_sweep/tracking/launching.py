@@ -42,7 +42,7 @@ def make_outbox(folder: Path, mode: str, say: Callable[[str], None]) -> Outbox:
         "import sys; sys.path.append(sys.argv.pop()); "
         "from scaling_sweep.tracking.mirror import main; main()"
     )
-    command = [sys.executable, "-P", "-c", start, str(folder.resolve()), mode, str(package)]
+    command = [sys.executable, "-P", "-c", start, str(folder), mode, str(package)]
     return Outbox(command, mirror_environment(folder.resolve()), say)
 
 

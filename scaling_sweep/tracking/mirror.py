@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+import shlex
 import sys
 import threading
 import urllib.error
@@ -86,8 +87,8 @@ class Mirror:
     def _go_offline(self, obstacle: str) -> None:
         self._online = False
         self._tell(
-            f"Weights & Biases cannot be reached ({obstacle}): the sweep goes on and is mirrored "
-            f"offline; send it later with `wandb sync`."
+            f"Weights & Biases online is not possible ({obstacle}): the sweep goes on and is "
+            "mirrored offline."
         )
 
     def _start(self, group: GroupRun) -> Any:  # noqa: ANN401  # wandb is optional
@@ -99,7 +100,7 @@ class Mirror:
             name=group.name[:_MAX_NAME],
             id=_run_id(self._folder, group.group),
             config=dict(group.config),
-            dir=str(self._folder),
+            dir=str(self._folder.resolve()),
             # By default a second init returns the first run.
             reinit="create_new",
             settings=_settings(self._wandb),
@@ -139,24 +140,27 @@ class Mirror:
 
     def _finish(self, exit_code: int) -> None:
         """Finish all runs at once: each waits for the server, and the parent waits for all."""
-        late: list[str] = []
+        problems: list[Exception] = []
 
         def finish(run: Any) -> None:  # noqa: ANN401
             try:
                 run.finish(exit_code=exit_code)
-            except TimeoutError:
-                late.append(run.name)
+            except Exception as error:  # raised again below: a thread has nobody to raise to
+                problems.append(error)
 
         threads = [threading.Thread(target=finish, args=(run,)) for run in self._runs.values()]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        self._say_where(late)
+        for problem in problems:
+            if not isinstance(problem, TimeoutError):
+                raise problem
+        self._say_where(complete=not problems)
 
-    def _say_where(self, late: list[str]) -> None:
-        place = self._folder / "wandb"
-        if late:
+    def _say_where(self, complete: bool) -> None:
+        place = shlex.quote(str(self._folder / "wandb"))
+        if not complete:
             self._tell(
                 f"Weights & Biases did not take everything within {_FINISH_TIMEOUT_S:g} s; "
                 f"send the rest with: wandb sync --include-online {place}/run-*"
