@@ -11,7 +11,8 @@ from scaling_sweep.spec import SweepSpec, TrainedStart
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.batches import Batches
 from scaling_sweep.training.choosing import ProbeBatch, choose_engine, is_random
-from scaling_sweep.training.copies import Copies, Point, point_of, stack_points
+from scaling_sweep.training.copies import Point, point_of, stack_points
+from scaling_sweep.training.evaluation import Evaluator
 from scaling_sweep.training.pack import initial_model
 from scaling_sweep.training.randomness import derive_seed
 
@@ -49,11 +50,13 @@ def train_starts(
     noise = noise if is_random(model, task, inputs[0], targets[0]) else []
     probe = ProbeBatch(inputs, targets, recipe.steps)
     engine = choose_engine(spec.engine, model, task, rule, copies, probe)
+    evaluator = Evaluator(task, spec.sweep_seed, device)
+    before = evaluator.losses(copies, engine).tolist()
     batches = _batches(spec, task, recipe, seeds, device)
     for step in range(recipe.steps):
         inputs, targets = batches.draw(seeds)
         engine.step(copies, inputs, targets, [seed + step for seed in noise])
-    _refuse_diverged(copies, seeds)
+    _refuse_diverged(seeds, before, evaluator.losses(copies, engine).tolist())
     return {seed: point_of(copies, row) for row, seed in enumerate(seeds)}
 
 
@@ -91,10 +94,10 @@ def _batches(
     return Batches(task, seeds, recipe.batch_size, replacement, names, device)
 
 
-def _refuse_diverged(copies: Copies, seeds: Sequence[int]) -> None:
-    for row, seed in enumerate(seeds):
-        if not all(bool(torch.isfinite(value[row]).all()) for value in copies.params.values()):
+def _refuse_diverged(seeds: Sequence[int], before: Sequence[float], after: Sequence[float]) -> None:
+    for seed, first, last in zip(seeds, before, after, strict=True):
+        if not last < first:  # NaN is not below anything
             raise UserError(
-                f"start: the recipe diverged for seed {seed}; lower its lr, "
-                "so that trials begin at a trained point"
+                f"start: the recipe diverged for seed {seed} (loss {first:.4g} before, "
+                f"{last:.4g} after); lower its lr, so that trials begin at a trained point"
             )
