@@ -1,6 +1,7 @@
 """Tests of online mirrors whose server is silent, closed, or wants a login; all on this machine."""
 
 import http.server
+import json
 import socket
 import threading
 import time
@@ -37,17 +38,28 @@ SLACK_S = 3.0
 
 
 class _Answers(http.server.BaseHTTPRequestHandler):
-    """Answers when asked for a page; to what W&B posts it says nothing while ``open``."""
+    """A server that lets W&B begin as many runs as ``num_runs`` says and is silent otherwise."""
 
-    open = threading.Event()
+    over = threading.Event()
+    num_runs = 0
 
     def do_GET(self) -> None:
         """Say that there is no such page."""
         self.send_error(404)
 
     def do_POST(self) -> None:
-        """Say nothing until the test is over."""
-        self.open.wait()
+        """Accept a new run, or say nothing until the test is over."""
+        request = self.rfile.read(int(self.headers["Content-Length"]))
+        if b"upsertBucket" not in request or _Answers.num_runs == 0:
+            _Answers.over.wait()
+            return
+        _Answers.num_runs -= 1
+        project = {"id": "p", "name": "project", "entity": {"id": "e", "name": "entity"}}
+        bucket = {"id": "r", "name": "run", "displayName": "run", "project": project}
+        answer = json.dumps({"data": {"upsertBucket": {"bucket": bucket, "inserted": True}}})
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(answer.encode())
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Keep quiet."""
@@ -75,13 +87,14 @@ def silent_server() -> Iterator[str]:
 @pytest.fixture
 def half_server() -> Iterator[str]:
     """A server that looks well and hangs when W&B begins."""
-    _Answers.open.clear()
+    _Answers.over.clear()
+    _Answers.num_runs = 0
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
-        _Answers.open.set()
+        _Answers.over.set()
         server.shutdown()
         thread.join()
 
@@ -159,3 +172,20 @@ def test_a_server_that_hangs_when_w_and_b_begins_costs_no_more_than_5_s(
     assert PATIENCE_S[Mode.ONLINE] == 5.0
     assert took_s < 5.0 + SLACK_S
     assert ["did not finish within 5 s" in line for line in said] == [True]
+
+
+@pytest.mark.slow
+def test_an_outage_in_mid_sweep_costs_no_more_than_5_s_and_nothing_is_lost(
+    half_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the server did not take lies on disk, and the line says how to send it."""
+    monkeypatch.setenv("WANDB_BASE_URL", half_server)
+    monkeypatch.setenv("WANDB_API_KEY", FAKE_KEY)
+    monkeypatch.setattr(_Answers, "num_runs", 1)
+
+    said, took_s = _mirror(tmp_path, timeout_s=PATIENCE_S[Mode.ONLINE] + SLACK_S)
+
+    assert took_s < 5.0 + 2 * SLACK_S
+    assert len(said) == 1
+    assert f"wandb sync --include-online {tmp_path}/wandb/run-*" in said[0]
+    assert len(list((tmp_path / "wandb").glob("run-*/*.wandb"))) == 1

@@ -108,6 +108,8 @@ class Mirror:
 
     def _show(self, findings: Findings) -> None:
         run = self._runs[findings.group]
+        # First what matters most: tables and figures have to be uploaded, numbers do not.
+        run.summary.update(dict(findings.summary))
         shown: dict[str, Any] = {}
         for table in findings.tables:
             shown[table.name] = self._table(table)
@@ -117,7 +119,6 @@ class Mirror:
             shown[chart.name] = self._chart(chart)
         if shown:
             run.log(shown)
-        run.summary.update(dict(findings.summary))
 
     def _table(self, table: Table) -> Any:  # noqa: ANN401
         # A column may be empty here and filled there, and W&B would take the first for its type.
