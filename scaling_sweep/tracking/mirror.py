@@ -228,7 +228,8 @@ def _run_id(folder: Path, group: str) -> str:
     """Return the W&B id of a group: the same whenever this run folder is mirrored.
 
     Each session mirrors the whole run, earlier packs included, and so replaces what an earlier
-    session sent; another folder with the same sweep is another run.
+    session sent: W&B documents that a run overrides one of the same id unless it resumes it (not
+    tried against its server). Another folder with the same sweep is another run.
     """
     path = folder / "wandb" / "folder-id"
     if not path.exists():
