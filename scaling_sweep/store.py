@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,11 +108,10 @@ class RunFolder:
     def read_rows(self) -> pd.DataFrame:
         """Return the rows of all parts, each trial once, with its curve.
 
-        A trial that failed and was trained later keeps only its measurement.
+        A trial that failed and was trained later keeps only its measurement. A part that does
+        not read, which only something else than this tool can leave, is a `UserError`.
         """
-        import pyarrow.parquet as pq
-
-        frames = [pq.read_table(part).to_pandas() for part in sorted(self.parts.glob("*.parquet"))]
+        frames = [_read_part(part) for part in sorted(self.parts.glob("*.parquet"))]
         if not frames:
             return pd.DataFrame(columns=[*COLUMN_NAMES, *_CURVE_COLUMNS.values()])
         # An all-empty column has no type of its own; concat would warn that it is ignored.
@@ -171,9 +170,21 @@ class RunFolder:
         self.write_bytes(self.curves, buffer.getvalue().to_pybytes())
 
     def write_start(self, recipe_id: str, seed: int, data: bytes) -> None:
-        """Store the trained start of a seed under the recipe it was trained by."""
+        """Store the trained start of a seed under the recipe it was trained by.
+
+        Args:
+            recipe_id: The recipe.
+            seed: The replicate.
+            data: The point as bytes.
+
+        Raises:
+            UserError: If the disk is full or the folder not writable.
+        """
         folder = self.starts / recipe_id
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
         self.write_bytes(folder / f"seed-{seed}.pt", data)
 
     def read_starts(self, recipe_id: str) -> dict[int, bytes]:
@@ -206,7 +217,9 @@ class RunFolder:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            # Where nothing can be written, nothing can be removed: say the first of the two.
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> UserError:
@@ -214,3 +227,17 @@ class RunFolder:
             f"cannot write to {self.path}: {error.strerror or error}; what is finished is kept: "
             "mend it and run the same command again, or write another --out"
         )
+
+
+def _read_part(path: Path) -> pd.DataFrame:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        frame: pd.DataFrame = pq.read_table(path).to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}); delete it and run the same "
+            "command again to train its trials anew"
+        ) from error
+    return frame
