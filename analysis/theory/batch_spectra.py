@@ -4,7 +4,8 @@ The founding paper (Granziol, Zohren and Roberts 2020/2022, arXiv:2006.09092) sa
 that extremal eigenvalues of the batch Hessian exceed the full-data ones and that maximal learning
 rates follow from them. Its full text was not reachable: the two formulas here are the random-matrix
 theorems as commonly stated, and ``edge = 2/λ₁(B)`` is taken literally. With momentum the part of
-λ₁(B) beyond λ₁ is treated as noise (:meth:`~analysis.theory.rules.Rule.edge`), by analogy.
+λ₁(B) beyond λ₁ is treated as noise (:meth:`~analysis.theory.rules.Rule.edge`), by analogy; its two
+plateaus are from a public, secondary source (arXiv:2604.14108).
 """
 
 import numpy as np
@@ -21,7 +22,8 @@ def spiked_wigner_top(top: float, noise: ArrayLike) -> FloatArray:
     """Return the top eigenvalue of a rank-one spike plus Wigner noise.
 
     ``λ₁ + s²/λ₁`` if ``λ₁ > s``, else ``2 s``, with ``s² = (P/b) σ²``, s half the semicircle's
-    radius. Source: Baik, Ben Arous and Péché's transition for additive noise, checked by simulation.
+    radius. Source: the transition of Baik, Ben Arous and Péché for additive noise [from memory],
+    checked by simulation.
 
     Args:
         top: λ₁ of the noiseless matrix, positive.

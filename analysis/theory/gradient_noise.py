@@ -13,9 +13,9 @@ _NOT_ADAM = (Family.SGD, Family.MOMENTUM, Family.NESTEROV)
 def edge_of_stability_curve(summary: CurvatureSummary, conditions: Conditions) -> TheoryCurve:
     """Predict the noiseless edge, the same at every batch size.
 
-    ``2/λ`` for gradient descent, ``2(1 + β)/λ`` for heavy ball, ``2(1 + β)/((1 + 2β)λ)`` for Nesterov,
-    ``2(1 + β₁)/((1 − β₁) λ_pre)`` for Adam with a frozen preconditioner: 38/λ_pre at 0.9 (Cohen et
-    al. 2021, arXiv:2103.00065, and 2022, arXiv:2207.14484; each derived and simulated here too).
+    ``2/λ`` for gradient descent, ``2(1 + β)/λ`` for heavy ball, ``2(1 + β)/((1 + 2β)λ)`` for
+    Nesterov, ``2(1 + β₁)/((1 − β₁) λ_pre)`` for Adam with a frozen preconditioner: 38/λ_pre at 0.9
+    (Cohen et al. 2021, arXiv:2103.00065, and 2022, arXiv:2207.14484; each derived and simulated here too).
     Fails at small batches, where it is too high: it is the limit of the others without noise.
 
     Args:
@@ -42,7 +42,8 @@ def edge_of_stability_curve(summary: CurvatureSummary, conditions: Conditions) -
         exponent=0.0,
         confidence=Confidence.DERIVED,
         assumption="Batch noise does not matter.",
-        bound=Bound.UPPER,
+        # Adam's preconditioner itself moves with the batch size, so there it bounds nothing.
+        bound=Bound.ESTIMATE if adam else Bound.UPPER,
     )
 
     def formula(known: CurvatureSummary, effective: FloatArray) -> FloatArray:
@@ -56,8 +57,8 @@ def edge_of_stability_curve(summary: CurvatureSummary, conditions: Conditions) -
 def noise_scale_curve(summary: CurvatureSummary, conditions: Conditions) -> TheoryCurve:
     """Predict LR_max by McCandlish et al.: ``2 ε_max/(1 + B_noise/B)``.
 
-    ``ε_max = ‖G‖²/(GᵀHG)`` is the best single step without noise, and twice the best step is where a
-    quadratic loss stops falling on average. ``B_noise ≈ B_simple = tr Σ/‖G‖²`` (2018,
+    ``ε_max = ‖G‖²/(GᵀHG)`` is the best single step without noise, and twice the best step is where
+    a quadratic loss stops falling on average. ``B_noise ≈ B_simple = tr Σ/‖G‖²`` (2018,
     arXiv:1812.06162, a public but secondary source; the factor 2 is derived). With momentum the
     noise part is treated as excess curvature, by analogy.
     Fails near a minimum, where G vanishes and B_simple runs away, and where noise and curvature are
@@ -79,16 +80,15 @@ def noise_scale_curve(summary: CurvatureSummary, conditions: Conditions) -> Theo
         [0.25, 0.5]
     """
     level = "gradient_sharpness" if summary.gradient_sharpness is not None else "hessian_top"
-    stated = (
-        "Gradient noise is blind to curvature, and a rate is stable if one step lowers the loss"
-    )
+    stated = "Gradient noise is blind to curvature; a rate is stable if one step lowers the loss"
+    ending = "." if level == "gradient_sharpness" else " along the top direction."
     about = About(
         name="gradient noise scale",
         needs=(level, "gradient_noise_scale"),
         families=_NOT_ADAM,
         exponent=1.0,
         confidence=Confidence.RECONSTRUCTION if conditions.rule.momentum else Confidence.SOURCE,
-        assumption=f"{stated}{'.' if level == 'gradient_sharpness' else ' along the top direction.'}",
+        assumption=stated + ending,
     )
 
     def formula(known: CurvatureSummary, effective: FloatArray) -> FloatArray:
@@ -133,7 +133,6 @@ def adam_mean_square_curve(summary: CurvatureSummary, conditions: Conditions) ->
         confidence=Confidence.DERIVED,
         assumption="Adam's second moments all scale with the batch size as the gradient's "
         "squared norm does.",
-        bound=Bound.UPPER,
     )
 
     def formula(known: CurvatureSummary, effective: FloatArray) -> FloatArray:

@@ -29,7 +29,7 @@ def exact_curve(hessians: SampleHessians, conditions: Conditions, point: str = "
     """Predict LR_max exactly in mean square: ``η* = 2/λ_max(C† D)``.
 
     Mulayoff and Michaeli 2024 (arXiv:2306.07850), extended to heavy ball [derived]. Needs every
-    example's Hessian, so only small models; see :class:`~analysis.theory.second_moments.SampleHessians`.
+    example's Hessian, so only small models.
     Fails where the loss is not quadratic over the distance that parameters move.
 
     Args:
@@ -112,8 +112,8 @@ def gaussian_curve(eigenvalues: ArrayLike, conditions: Conditions) -> TheoryCurv
 def top_direction_curve(summary: CurvatureSummary, conditions: Conditions) -> TheoryCurve:
     """Bound LR_max by the noise along the top eigenvector: ``2λ/(λ² + p Var)``.
 
-    ``Var = mean (vᵀH_i v − λ)²``. It is the exact theory's Rayleigh quotient at ``vvᵀ``, so an upper
-    bound on it for SGD [source] and, as ``2λ/(λ²/(1 + β) + p Var/(1 − β))``, for heavy ball
+    ``Var = mean (vᵀH_i v − λ)²``. It is the exact theory's Rayleigh quotient at ``vvᵀ``, so an
+    upper bound on it for SGD [source] and, as ``2λ/(λ²/(1 + β) + p Var/(1 − β))``, for heavy ball
     [derived]; for Nesterov the one-dimensional edge, solved numerically [derived].
     Fails, too high, where noise feeds from one direction into others: many parameters, small B.
 
@@ -192,8 +192,8 @@ def trace_curve(summary: CurvatureSummary, conditions: Conditions) -> TheoryCurv
 def interpolation_curve(summary: CurvatureSummary, conditions: Conditions) -> TheoryCurve:
     """Bound LR_max from below by Ma, Bassily and Belkin: ``2m/(β + (m − 1) λ₁)``.
 
-    Their optimal rate is half of it, ``m/(β + (m − 1)λ₁)`` (2018, arXiv:1712.06559; EigenPro's code),
-    and their linear regime ends at ``m* = β/λ₁ + 1``; twice the optimal rate is where ``mean H_B²
+    Their optimal rate is half of it, ``m/(β + (m − 1)λ₁)`` (2018, arXiv:1712.06559; EigenPro's
+    code), and their linear regime ends at ``m* = β/λ₁ + 1``; twice the optimal rate is where ``mean H_B²
     ⪯ (2/η) H`` still holds [derived], so it never exceeds the exact edge.
     Fails, too low, where the largest example is not typical.
 

@@ -89,8 +89,8 @@ class Rule:
             The largest learning rate whose second moment stays bounded, same shape.
 
         Example:
-            >>> Rule(Family.MOMENTUM, 0.9).edge(np.array([2.0, 2.0]), np.array([0.0, 1e9]))[0]
-            1.9
+            >>> Rule(Family.MOMENTUM, 0.5).edge(np.array([2.0, 2.0]), np.array([0.0, 1.0])).tolist()
+            [1.5, 0.6]
         """
         full, excess = np.broadcast_arrays(np.asarray(full, float), np.asarray(excess, float))
         if self.family is Family.NESTEROV:
@@ -100,11 +100,9 @@ class Rule:
 
 
 def _nesterov_edge(full: FloatArray, excess: FloatArray, beta: float) -> FloatArray:
-    """Solve variance gain × noise = 1 by bisection, 60 halvings.
-
-    With ``x = ηλ`` and ``q = 1 − x`` the parameter is an ARMA(2, 1) process driven by the noise;
-    its gain is the textbook variance of that process [derived].
-    """
+    """Return where variance gain × noise = 1, by bisection."""
+    # With x = ηλ and q = 1 − x the parameter is an ARMA(2, 1) process driven by the noise; its gain
+    # is the textbook variance of that process [derived]. 60 halvings: to the last bit.
     ratio = excess / full
     low, high = np.zeros_like(full), np.full_like(full, 2 * (1 + beta) / (1 + 2 * beta))
     for _ in range(60):

@@ -99,8 +99,9 @@ def gaussian_edge(
 ) -> FloatArray:
     """Return the exact mean-square edge of least squares on fresh Gaussian inputs.
 
-    For inputs ``x ~ N(0, Σ)``, ``H_i = xxᵀ`` and ``E[xxᵀ S xxᵀ] = 2ΣSΣ + tr(ΣS) Σ``, so the operator
-    closes on d diagonal entries. With Σ = I and no momentum the edge is ``2B/(B + d + 1)`` [derived].
+    For inputs ``x ~ N(0, Σ)``, ``H_i = xxᵀ`` and ``E[xxᵀ S xxᵀ] = 2ΣSΣ + tr(ΣS) Σ``, so the
+    operator closes on d diagonal entries. With Σ = I and no momentum the edge is ``2B/(B + d + 1)``
+    [derived].
 
     Args:
         eigenvalues: Shape ``[d]``, of Σ, positive.
