@@ -21,6 +21,7 @@ class Design:
         drift: Correlation of one seed's deviations at neighbouring batch sizes, in [0, 1).
         margin: Log distance by which the grid reaches beyond the smallest and largest edge.
         staggered: Whether each seed has its own lattice of learning rates.
+        flipped: Share of the trials whose verdict is the wrong one.
     """
 
     batch_sizes: Sequence[int] = field(default_factory=lambda: tuple(2**i for i in range(10)))
@@ -30,6 +31,7 @@ class Design:
     drift: float = 0.0
     margin: float = 1.0
     staggered: bool = False
+    flipped: float = 0.0
 
 
 def draw_log_edges(log_lr_max: np.ndarray, design: Design, rng: np.random.Generator) -> np.ndarray:
@@ -89,6 +91,8 @@ def simulate_table(
     )
     log_lr = (lr + shift[seed]).ravel()
     diverged = log_lr > edges[seed.ravel(), size.ravel()]
+    if design.flipped:
+        diverged ^= rng.uniform(size=diverged.size) < design.flipped
     return pd.DataFrame(
         {
             "optimizer": optimizer,

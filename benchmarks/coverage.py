@@ -111,6 +111,7 @@ def cells(wide: bool) -> list[Cell]:
         replace(base, num_seeds=2),
         replace(base, num_seeds=12),
         replace(base, drift=0.8),
+        replace(base, flipped=0.05),
     ]
     truths = (Truth(1.0), Truth(1.0, 30.0), Truth(0.5))
     off = [Cell(Truth(p, b, 0.15), base) for p, b in ((1.0, None), (1.0, 30.0), (0.5, None))]
@@ -128,8 +129,8 @@ def main() -> None:
     options = parser.parse_args()
     print(f"B = 1 … {LAST_BATCH_SIZE}, {options.repeats} tables a row; half: median half-width")
     print(
-        f"{'truth':24} {'p':>4} {'sigma':>5} {'ratio':>5} {'seeds':>5} {'drift':>5} {'coverage':>8} "
-        f"{'at 90%':>6} {'half':>6} {'confirmed':>9} {'refuted':>7} {'refused':>7} {'ms':>6}"
+        f"{'truth':24} {'p':>4} {'sigma':>5} {'ratio':>5} {'seeds':>5} {'drift':>5} "
+        f"{'coverage':>8} {'at 90%':>6} {'half':>6} {'confirmed':>9} {'refuted':>7} {'refused':>7} {'ms':>6}"
     )
     for row, cell in enumerate(cells(options.wide)):
         print(measure(cell, row, options.repeats), flush=True)
