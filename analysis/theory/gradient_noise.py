@@ -15,7 +15,8 @@ def edge_of_stability_curve(summary: CurvatureSummary, conditions: Conditions) -
 
     ``2/λ`` for gradient descent, ``2(1 + β)/λ`` for heavy ball, ``2(1 + β)/((1 + 2β)λ)`` for
     Nesterov, ``2(1 + β₁)/((1 − β₁) λ_pre)`` for Adam with a frozen preconditioner: 38/λ_pre at 0.9
-    (Cohen et al. 2021, arXiv:2103.00065, and 2022, arXiv:2207.14484; each derived and simulated here too).
+    (Cohen et al. 2021, arXiv:2103.00065, and 2022, arXiv:2207.14484; each derived and simulated
+    here too).
     Fails at small batches, where it is too high: it is the limit of the others without noise.
 
     Args:

@@ -193,8 +193,8 @@ def interpolation_curve(summary: CurvatureSummary, conditions: Conditions) -> Th
     """Bound LR_max from below by Ma, Bassily and Belkin: ``2m/(β + (m − 1) λ₁)``.
 
     Their optimal rate is half of it, ``m/(β + (m − 1)λ₁)`` (2018, arXiv:1712.06559; EigenPro's
-    code), and their linear regime ends at ``m* = β/λ₁ + 1``; twice the optimal rate is where ``mean H_B²
-    ⪯ (2/η) H`` still holds [derived], so it never exceeds the exact edge.
+    code), and their linear regime ends at ``m* = β/λ₁ + 1``; twice the optimal rate is where
+    ``mean H_B² ⪯ (2/η) H`` still holds [derived], so it never exceeds the exact edge.
     Fails, too low, where the largest example is not typical.
 
     Args:

@@ -89,8 +89,8 @@ class Rule:
             The largest learning rate whose second moment stays bounded, same shape.
 
         Example:
-            >>> Rule(Family.MOMENTUM, 0.5).edge(np.array([2.0, 2.0]), np.array([0.0, 1.0])).tolist()
-            [1.5, 0.6]
+            >>> Rule(Family.MOMENTUM, 0.5).edge(np.array([2.0, 2.0]), np.array([0.0, 1.0])).round(3)
+            array([1.5, 0.6])
         """
         full, excess = np.broadcast_arrays(np.asarray(full, float), np.asarray(excess, float))
         if self.family is Family.NESTEROV:
