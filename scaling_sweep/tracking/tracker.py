@@ -155,7 +155,9 @@ class WandbTracker(Tracker):
 
     def close(self, exit_code: int = 0, timeout_s: float | None = None) -> None:
         """Finish the W&B runs, or leave W&B behind when that takes too long."""
-        self._outbox.close(exit_code, self._patience_s if timeout_s is None else timeout_s)
+        # After Ctrl-C a person waits for the prompt.
+        patience_s = min(PATIENCE_S.values()) if exit_code else self._patience_s
+        self._outbox.close(exit_code, patience_s if timeout_s is None else timeout_s)
 
     def _try(self, act: Callable[[], None]) -> None:
         """Do something that may fail without the sweep."""
