@@ -1,0 +1,273 @@
+"""Trials per second of ``scaling-sweep run`` against Ray Tune with one trial per (lr, seed).
+
+Three whole programs, one after the other on the same machine, each in a process of its own:
+
+* ours: ``scaling-sweep run`` on a grid of digits_mlp trials, without the fit, which the peers do
+  not have either (its time is printed beside);
+* Ray Tune as people write it: a function that trains one model by a plain torch loop and reports
+  once, ``tune.Tuner(function, param_space=grid)``, every setting left alone;
+* Ray Tune tuned by an expert: actors reused, loggers, dashboard and output off, no checkpoints,
+  one thread per worker, fused optimizers.
+
+What was chosen so that the comparison does not favour us:
+
+* A peer trains a random part of the same trials, equally many of each optimizer and batch size:
+  from the same weights, on the same batches, judged by the same loss on all the data. The table
+  says for how many trials ours and the peer's verdicts agree.
+* A peer's loop draws batches by indexing a tensor. A ``DataLoader`` is what many write and costs
+  several times as much.
+* A peer ends a trial at its first loss that is not finite, as we do.
+* A peer's driver never imports torch. Ours does, to look at the task.
+* Fewer trials weigh start-up more. So beside the raw rate of each whole program stand the rate a
+  peer would reach on as many trials as ours (its start-up once, the rest at its own pace), and
+  the rate of training alone, from the first trial's begin to the last one's end.
+
+    python -m benchmarks.throughput [--trials 1000] [--written-trials 24] [--tuned-trials 192]
+"""
+
+import argparse
+import json
+import math
+import random
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.plain_trial import PlainTrial
+from benchmarks.ray_tune import write_trials
+from benchmarks.timing import ROOT, Timed, describe_conditions, time_command
+from scaling_sweep.planning import Trial, all_trials
+from scaling_sweep.spec import SweepSpec, parse_sweep
+
+NUM_STEPS = 300
+# A trial is stable when it ends at or below this share of its untrained loss, as in
+# sweeps/digits.yaml.
+MAX_LOSS_RATIO = 0.5
+SWEEP = """
+name: throughput
+task: digits_mlp
+parameters:
+  optimizer: {{values: [sgd, adam]}}
+  batch_size: {{values: [4, 16, 64]}}
+  lr:
+    by_optimizer:
+      sgd: {{min: 2e-3, max: 32, per_octave: 2}}
+      adam: {{min: 6e-5, max: 1, per_octave: 2}}
+seeds: {seeds}
+horizon: {{steps: {steps}}}
+stability: {{max_loss_ratio: {ratio}}}
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One program's figures.
+
+    Attributes:
+        name: What ran.
+        num_trials: Trials it trained.
+        timed: Its cost from start to exit.
+        training_s: From the first trial's begin to the last one's end.
+        num_workers: Processes that trained.
+        final_losses: By trial key; infinite when not finite.
+    """
+
+    name: str
+    num_trials: int
+    timed: Timed
+    training_s: float
+    num_workers: int | None
+    final_losses: Mapping[str, float]
+
+    @property
+    def startup_s(self) -> float:
+        """All time outside training: start of the program and of Ray, and the way out."""
+        return self.timed.wall_time_s - self.training_s
+
+    @property
+    def training_rate(self) -> float:
+        """Trials per second while it trained."""
+        return self.num_trials / self.training_s
+
+    @property
+    def whole_rate(self) -> float:
+        """Trials per second from start to exit."""
+        return self.num_trials / self.timed.wall_time_s
+
+    def rate_at(self, num_trials: int) -> float:
+        """Return the trials per second, start to exit, were there that many trials."""
+        return num_trials / (self.startup_s + num_trials / self.training_rate)
+
+    @property
+    def cpu_s_per_trial(self) -> float:
+        """CPU seconds of all its processes, start-up included, per trial."""
+        return self.timed.cpu_time_s / self.num_trials
+
+
+def make_sweep(num_trials: int) -> str:
+    """Return a sweep file with at least that many trials: seeds are added until there are."""
+    one_seed = len(all_trials(parse_sweep(_sweep_text(1)).spec))
+    return _sweep_text(math.ceil(num_trials / one_seed))
+
+
+def _sweep_text(seeds: int) -> str:
+    return SWEEP.format(seeds=seeds, steps=NUM_STEPS, ratio=MAX_LOSS_RATIO)
+
+
+def pick_trials(spec: SweepSpec, num_trials: int) -> list[Trial]:
+    """Draw trials at random, equally many of each optimizer and batch size.
+
+    Args:
+        spec: The grid.
+        num_trials: At least how many, if the grid has them.
+
+    Returns:
+        The trials in random order.
+    """
+    rng = random.Random(0)
+    cells: defaultdict[tuple[str, int], list[Trial]] = defaultdict(list)
+    for trial in all_trials(spec):
+        cells[trial.optimizer.name, trial.batch_size].append(trial)
+    share = math.ceil(num_trials / len(cells))
+    picked = [trial for cell in cells.values() for trial in rng.sample(cell, min(share, len(cell)))]
+    rng.shuffle(picked)
+    return picked
+
+
+def plain_trial(trial: Trial, spec: SweepSpec) -> PlainTrial:
+    """Return the same trial for a peer, with the seeds of our own random streams."""
+    from scaling_sweep.training.randomness import derive_seed
+
+    return PlainTrial(
+        key=trial.trial_id,
+        optimizer=trial.optimizer.name,
+        batch_size=trial.batch_size,
+        lr=trial.lr,
+        num_steps=spec.horizon.num_steps(trial.batch_size, None),
+        start_seed=derive_seed(trial.sweep_seed, trial.seed, "start"),
+        batch_seed=derive_seed(trial.sweep_seed, trial.seed, trial.batch_size, "batches"),
+    )
+
+
+def measure_ours(sweep: Path, folder: Path) -> Entry:
+    """Run our own program."""
+    program = str(Path(sys.executable).parent / "scaling-sweep")
+    timed = time_command([program, "run", str(sweep), "--out", str(folder), "--no-fit"])
+    rows = pd.read_parquet(folder / "results.parquet")
+    # A pack's time is shared out over its rows; its part was written when it had ended.
+    pack_time_s = rows.groupby("pack_id")["wall_time_s"].sum()
+    end_s = pd.Series({p.stem: p.stat().st_mtime for p in (folder / "parts").glob("*.parquet")})
+    training_s = float(end_s.max() - (end_s - pack_time_s).min())
+    losses = dict(zip(rows["trial_id"], rows["final_loss"].fillna(math.inf), strict=True))
+    return Entry("scaling-sweep run", len(rows), timed, training_s, None, losses)
+
+
+def measure_peer(name: str, way: str, trials: Sequence[PlainTrial], folder: Path) -> Entry:
+    """Run Ray Tune, ``written`` or ``tuned``, in a home of its own so that nothing is left."""
+    given, outcomes = folder / f"{way}.json", folder / f"{way}-outcomes.json"
+    write_trials(list(trials), given)
+    timed = time_command(
+        [sys.executable, "-m", "benchmarks.ray_tune", way, str(given), str(outcomes)],
+        # Workers import the peer's function from the repository.
+        {"PYTHONPATH": str(ROOT), "HOME": str(folder)},
+    )
+    results = pd.DataFrame(json.loads(outcomes.read_text()))
+    training_s = float(results["end_s"].max() - results["begin_s"].min())
+    losses = dict(zip(results["key"], results["final_loss"], strict=True))
+    return Entry(name, len(results), timed, training_s, results["worker"].nunique(), losses)
+
+
+def time_fit(folder: Path) -> float:
+    """Return the seconds that fitting and reporting our table takes, start to exit."""
+    program = str(Path(sys.executable).parent / "scaling-sweep")
+    return time_command([program, "fit", str(folder / "results.parquet")]).wall_time_s
+
+
+def count_agreeing(ours: Entry, peer: Entry, initial: Mapping[str, float]) -> str:
+    """Say how the verdicts of the trials that both trained compare."""
+    keys = list(peer.final_losses)
+    own, other = (
+        [entry.final_losses[key] <= MAX_LOSS_RATIO * initial[key] for key in keys]
+        for entry in (ours, peer)
+    )
+    agreeing = sum(mine == theirs for mine, theirs in zip(own, other, strict=True))
+    return (
+        f"{agreeing} of {len(keys)} verdicts agree with {peer.name}; "
+        f"stable: ours {sum(own) / len(keys):.1%}, theirs {sum(other) / len(keys):.1%}"
+    )
+
+
+def render_table(ours: Entry, peers: Sequence[Entry]) -> str:
+    """Return the figures of each program and our ratios to the peers."""
+    lines = [
+        f"{'':31}{'':>8}{'':>8}{'':>9}{'':>9}   ------ trials per second ------{'CPU s':>9}",
+        f"{'program':31}{'trials':>8}{'workers':>8}{'wall s':>9}{'start s':>9}"
+        f"{'whole':>11}{f'at {ours.num_trials}':>11}{'training':>11}{'/trial':>9}",
+    ]
+    for entry in (ours, *peers):
+        lines.append(
+            f"{entry.name:31}{entry.num_trials:8}{entry.num_workers or '':>8}"
+            f"{entry.timed.wall_time_s:9.1f}{entry.startup_s:9.1f}{entry.whole_rate:11.3f}"
+            f"{entry.rate_at(ours.num_trials):11.3f}{entry.training_rate:11.3f}"
+            f"{entry.cpu_s_per_trial:9.3f}"
+        )
+    for peer in peers:
+        lines.append(
+            f"{'× ' + peer.name:31}{'':34}{ours.whole_rate / peer.whole_rate:11.1f}"
+            f"{ours.whole_rate / peer.rate_at(ours.num_trials):11.1f}"
+            f"{ours.training_rate / peer.training_rate:11.1f}"
+            f"{peer.cpu_s_per_trial / ours.cpu_s_per_trial:9.1f}"
+        )
+    return "\n".join(lines)
+
+
+def measure(num_trials: int, num_written: int, num_tuned: int) -> None:
+    """Run the three programs and print the table."""
+    print(describe_conditions(), flush=True)
+    text = make_sweep(num_trials)
+    spec = parse_sweep(text).spec
+    with tempfile.TemporaryDirectory(prefix="scaling-sweep-") as scratch:
+        folder = Path(scratch)
+        sweep = folder / "throughput.yaml"
+        sweep.write_text(text)
+        ours = measure_ours(sweep, folder / "run")
+        peers = [
+            measure_peer(name, way, [plain_trial(t, spec) for t in pick_trials(spec, n)], folder)
+            for name, way, n in (
+                ("Ray Tune, as people write it", "written", num_written),
+                ("Ray Tune, tuned by an expert", "tuned", num_tuned),
+            )
+        ]
+        rows = pd.read_parquet(folder / "run" / "results.parquet")
+        print(render_table(ours, peers))
+        print(
+            "whole: start to exit. at N: start to exit, had it run N trials. training: no start-up."
+        )
+        initial = dict(zip(rows["trial_id"], rows["initial_loss"], strict=True))
+        for peer in peers:
+            print(count_agreeing(ours, peer, initial))
+        print(f"Fit and report of ours, not counted above: {time_fit(folder / 'run'):.1f} s")
+
+
+def main() -> None:
+    """Read the options and measure."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=960, help="ours, at least 192")
+    parser.add_argument("--written-trials", type=int, default=24, help="at least 24")
+    parser.add_argument("--tuned-trials", type=int, default=192, help="at least 96")
+    options = parser.parse_args()
+    for name, least in (("trials", 192), ("written_trials", 24), ("tuned_trials", 96)):
+        if getattr(options, name) < least:
+            parser.error(f"--{name.replace('_', '-')} must be at least {least}")
+    measure(options.trials, options.written_trials, options.tuned_trials)
+
+
+if __name__ == "__main__":
+    main()
