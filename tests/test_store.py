@@ -223,6 +223,21 @@ def test_the_assembled_table_is_what_the_analysis_reads(folder: RunFolder) -> No
         assert read.tolist() == expected[name].tolist()
 
 
+def test_the_assembled_curves_are_what_the_analysis_reads(folder: RunFolder) -> None:
+    """curves.parquet holds the points of every trial that trained, and none of one that failed."""
+    folder.write_part(MEASURED[0])
+    folder.write_part(rows_of_failure(PACKS[1], "lost"))
+    folder.assemble("name: tiny\n", {})
+    stored = pq.read_table(folder.curves).to_pandas().set_index("trial_id")
+
+    expected = MEASURED[0].curves.set_index("trial_id")
+    assert sorted(stored.index) == sorted(expected.index)
+    for trial_id, curve in expected.iterrows():
+        assert stored.loc[trial_id, "step"].tolist() == curve["step"]
+        assert stored.loc[trial_id, "loss"].tolist() == pytest.approx(curve["loss"])
+    assert read_curves(folder.curves)["trial_id"].tolist() == stored.index.tolist()
+
+
 @pytest.mark.parametrize("part", [None, rows_of_failure(PACKS[0], "lost")])
 def test_a_run_without_measurements_still_assembles(folder: RunFolder, part: object) -> None:
     """A table of failures, or of nothing, is written without complaint."""
