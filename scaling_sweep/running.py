@@ -8,11 +8,13 @@ from typing import Protocol
 import pandas as pd
 
 from analysis.criteria import Verdict
+from scaling_sweep.clusters import Capacity, connected
 from scaling_sweep.environment import describe_environment
 from scaling_sweep.planning import Pack, check_extends, plan_packs, start_id
 from scaling_sweep.rows import PackRows
 from scaling_sweep.spec import LoadedSweep, SweepSpec, parse_sweep
 from scaling_sweep.store import RunFolder
+from scaling_sweep.tracking import Tracker
 
 
 class RunDisplay(Protocol):
@@ -68,7 +70,13 @@ def default_folder(spec: SweepSpec) -> Path:
 
 
 def run_sweep(
-    sweep: LoadedSweep, out: Path, cluster: str, display: RunDisplay, *, verbose: bool = False
+    sweep: LoadedSweep,
+    out: Path,
+    cluster: str,
+    display: RunDisplay,
+    *,
+    tracker: Tracker | None = None,
+    verbose: bool = False,
 ) -> RunOutcome:
     """Run what a sweep file asks for and the folder does not have yet.
 
@@ -77,6 +85,7 @@ def run_sweep(
         out: The run folder; made when it is not there.
         cluster: What ``CLUSTER=`` named.
         display: Shows the run.
+        tracker: Mirrors the run; None mirrors nothing.
         verbose: Let Ray speak.
 
     Returns:
@@ -86,7 +95,7 @@ def run_sweep(
         UserError: If the sweep changes what was already run, or the task, the folder or the
             cluster has a fault that a person can mend.
     """
-    folder = RunFolder(out)
+    folder, tracker = RunFolder(out), tracker or Tracker()
     with folder.opened():
         rows = folder.read_rows()
         if len(rows) and folder.sweep.exists():
@@ -98,7 +107,12 @@ def run_sweep(
         environment = describe_environment()
         folder.write_environment(environment)
         display.on_plan(packs, len(done))
-        complete = not packs or _train(sweep, folder, packs, cluster, display, verbose)
+        tracker.on_plan(packs, rows)
+        complete = True
+        if packs:
+            display.on_stage("starting Ray")
+            with connected(cluster, verbose=verbose) as capacity:
+                complete = _train(sweep, folder, packs, capacity, display, tracker)
         rows = folder.assemble(sweep.text, environment)
     return RunOutcome(folder, rows, len(rows) - len(done), complete)
 
@@ -124,25 +138,22 @@ def _train(
     sweep: LoadedSweep,
     folder: RunFolder,
     packs: Sequence[Pack],
-    cluster: str,
+    capacity: Capacity,
     display: RunDisplay,
-    verbose: bool,
+    tracker: Tracker,
 ) -> bool:
-    from scaling_sweep.clusters import connected
+    # Ray reads its settings when it is imported, and connecting has made them.
+    from scaling_sweep.driver import WorkerOrder, train_missing_starts, train_packs
     from scaling_sweep.training.preflight import search_folders
 
-    display.on_stage("starting Ray")
-    with connected(cluster, verbose=verbose) as capacity:
-        from scaling_sweep.driver import WorkerOrder, train_missing_starts, train_packs
-
-        order = WorkerOrder(sweep.spec, search_folders(sweep), {})
-        if sweep.spec.start != "init":
-            display.on_stage("training the starts")
-            recipe = start_id(sweep.spec)
-            there = folder.read_starts(recipe)
-            missing = [seed for seed in range(sweep.spec.seeds) if seed not in there]
-            for seed, data in train_missing_starts(order, missing).items() if missing else ():
-                folder.write_start(recipe, seed, data)
-            order = replace(order, starts=folder.read_starts(recipe))
-        display.on_stage("training")
-        return train_packs(packs, order, capacity, folder.write_part, [display])
+    order = WorkerOrder(sweep.spec, search_folders(sweep), {})
+    if sweep.spec.start != "init":
+        display.on_stage("training the starts")
+        recipe = start_id(sweep.spec)
+        there = folder.read_starts(recipe)
+        missing = [seed for seed in range(sweep.spec.seeds) if seed not in there]
+        for seed, data in train_missing_starts(order, missing).items() if missing else ():
+            folder.write_start(recipe, seed, data)
+        order = replace(order, starts=folder.read_starts(recipe))
+    display.on_stage("training")
+    return train_packs(packs, order, capacity, folder.write_part, [display, tracker])

@@ -47,27 +47,36 @@ def command(
     from rich.console import Console
 
     from scaling_sweep.cli.progress import TerminalDisplay
+    from scaling_sweep.cli.showing import show_fit
+    from scaling_sweep.fitted import fit_table
     from scaling_sweep.running import default_folder, run_sweep
     from scaling_sweep.spec import load_sweep
+    from scaling_sweep.tracking import open_tracker
 
     loaded = load_sweep(sweep)
     folder = out or default_folder(loaded.spec)
     console = Console(highlight=False)
-    again = f"scaling-sweep run {sweep}" + (f" --out {out}" if out else "")
-    try:
-        with TerminalDisplay(console, loaded.spec.name) as display:
-            outcome = run_sweep(loaded, folder, cluster, display, verbose=verbose)
-        console.print(outcome.text(), soft_wrap=True)
-        stopped = not outcome.complete
-    except KeyboardInterrupt:
-        stopped = True
-    if stopped:
-        console.print(f"Stopped, what is finished is kept. Go on with: {again}", soft_wrap=True)
-        raise SystemExit(130)  # as a shell reports Ctrl-C
-    if fit:
-        from scaling_sweep.cli.showing import show_fit
-        from scaling_sweep.fitted import fit_table
 
-        fitted = fit_table(outcome.folder.results)
-        show_fit(fitted.fit, console)
-        console.print(f"Report: {fitted.report}", soft_wrap=True)
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    with open_tracker(wandb_mode, loaded.spec, folder, loaded.text, say) as tracker:
+        try:
+            with TerminalDisplay(console, loaded.spec.name) as display:
+                outcome = run_sweep(
+                    loaded, folder, cluster, display, tracker=tracker, verbose=verbose
+                )
+            say(outcome.text())
+            stopped = not outcome.complete
+        except KeyboardInterrupt:
+            stopped = True
+        if stopped:
+            again = f"scaling-sweep run {sweep}" + (f" --out {out}" if out else "")
+            say(f"Stopped, what is finished is kept. Go on with: {again}")
+            raise SystemExit(130)  # as a shell reports Ctrl-C
+        if fit:
+            fitted = fit_table(outcome.folder.results)
+            # Before it is printed: what is mirrored is sent in the meantime.
+            tracker.on_fit(fitted.fit, fitted.results, outcome.folder.curves)
+            show_fit(fitted.fit, console)
+            say(f"Report: {fitted.report}")
