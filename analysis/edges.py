@@ -119,7 +119,8 @@ def find_max_lr(edges: Sequence[Edge]) -> tuple[MaxLR, ...]:
     intervals = bound_medians(cells, medians)
     told: dict[int, list[Edge]] = {}
     for edge in edges:
-        told.setdefault(edge.batch_size, []).append(edge)
+        if edge.lr_stable > 0 or np.isfinite(edge.lr_diverged):
+            told.setdefault(edge.batch_size, []).append(edge)
     return tuple(
         _max_lr(told[int(size)], float(median), (float(low), float(high)))
         for size, median, low, high in zip(
@@ -142,5 +143,8 @@ def _max_lr(edges: list[Edge], log_median: float, log_ci: tuple[float, float]) -
         censored, lr_max = Censoring.LEFT, diverged
     elif right and not left:
         censored, lr_max = Censoring.RIGHT, stable
-    ends = (float(np.exp(log_ci[0])), float(np.exp(log_ci[1])))
+    with np.errstate(over="ignore"):
+        low, high = float(np.exp(log_ci[0])), float(np.exp(log_ci[1]))
+    # Where seeds have grids of their own, the likelihood may lie wholly beyond the known end.
+    ends = (min(low, lr_max), max(high, lr_max))
     return MaxLR(edges[0].batch_size, len(edges), lr_max, ends, stable, diverged, censored)

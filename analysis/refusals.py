@@ -41,9 +41,11 @@ def refuse_edges(edges: Sequence[Edge]) -> str | None:
         return "Every learning rate diverged: add smaller ones until some are stable."
     closed = {e.batch_size for e in edges if e.lr_stable > 0 and np.isfinite(e.lr_diverged)}
     if len(closed) < _MIN_BATCH_SIZES:
-        sizes = "batch size has" if len(closed) == 1 else "batch sizes have"
+        sizes = {0: "No batch size has", 1: "Only 1 batch size has"}.get(
+            len(closed), f"Only {len(closed)} batch sizes have"
+        )
         return (
-            f"Only {len(closed)} {sizes} both a stable and a diverged learning rate, a law needs "
+            f"{sizes} both a stable and a diverged learning rate, a law needs "
             f"at least {_MIN_BATCH_SIZES}: through fewer points any exponent fits."
         )
     return None

@@ -130,7 +130,8 @@ def main() -> None:
     print(f"B = 1 … {LAST_BATCH_SIZE}, {options.repeats} tables a row; half: median half-width")
     print(
         f"{'truth':24} {'p':>4} {'sigma':>5} {'ratio':>5} {'seeds':>5} {'drift':>5} "
-        f"{'coverage':>8} {'at 90%':>6} {'half':>6} {'confirmed':>9} {'refuted':>7} {'refused':>7} {'ms':>6}"
+        f"{'coverage':>8} {'at 90%':>6} {'half':>6} "
+        f"{'confirmed':>9} {'refuted':>7} {'refused':>7} {'ms':>6}"
     )
     for row, cell in enumerate(cells(options.wide)):
         print(measure(cell, row, options.repeats), flush=True)

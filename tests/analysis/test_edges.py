@@ -162,6 +162,25 @@ def test_median_beyond_the_grid_has_an_open_interval() -> None:
     assert first.lr_max_ci[1] < np.inf
 
 
+def test_interval_holds_the_known_end_where_seeds_have_grids_of_their_own() -> None:
+    """One seed stable far up, the other's grid ended early: LR_max is known to exceed both."""
+    edges = [Edge(8, 0, 1.0, np.inf), Edge(8, 1, 4.0, np.inf)]
+    edges += [Edge(size, seed, 0.1, 0.2) for size in (1, 2, 4) for seed in (0, 1)]
+    *_, last = find_max_lr(edges)
+    assert last.censored is Censoring.RIGHT
+    assert last.lr_max_ci[0] <= last.lr_max == pytest.approx(2.0)
+    assert last.lr_max_ci[1] == np.inf
+
+
+def test_bracket_open_at_both_ends_is_no_edge() -> None:
+    """Splits that are equally good everywhere say nothing of where the edge is."""
+    assert find_max_lr([Edge(8, 0, 0.0, np.inf)]) == ()
+    [found] = find_max_lr(
+        [Edge(8, 0, 0.0, np.inf), Edge(8, 1, 0.0, np.inf), Edge(8, 2, 0.5, np.inf)]
+    )
+    assert (found.num_seeds, found.lr_max) == (1, 0.5)
+
+
 def test_one_seed_reports_its_bracket() -> None:
     """Without a second seed there is no spread: the interval is the bracket."""
     edges = [Edge(2**i, 0, 0.1 * 2**i, 0.2 * 2**i) for i in range(5)]

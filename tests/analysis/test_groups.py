@@ -115,7 +115,7 @@ def test_naive_slope_needs_three_batch_sizes() -> None:
     [
         (simulate().query("verdict == 'stable'"), "Every learning rate was stable"),
         (simulate().query("verdict == 'diverged'"), "Every learning rate diverged"),
-        (simulate().assign(verdict="failed"), "all failed"),
+        (simulate().assign(verdict="failed"), "all trials failed"),
         (simulate(Design(batch_sizes=(8, 64))), "Only 2 batch sizes have both"),
         (simulate(Design(batch_sizes=(8,))), "Only 1 batch size has both"),
         (simulate(Design(batch_sizes=(1, 2, 4, 8), num_seeds=1)), "Only 4 edges are known"),
