@@ -1,0 +1,1 @@
+"""Curvature of a loss at a point: what the theories of the largest learning rate ask for."""
