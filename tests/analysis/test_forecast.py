@@ -145,8 +145,8 @@ def test_a_law_without_an_answer_is_a_refusal() -> None:
 @pytest.mark.parametrize(
     ("optimizer", "message"),
     [
-        (None, "This table has 2 groups. Choose one of: 'SGD'; 'Adam'."),
-        ("lion", "The table has no optimizer 'lion'. Choose one of: 'SGD'; 'Adam'."),
+        (None, "This table has 2 groups. Choose one with --optimizer: 'SGD'; 'Adam'."),
+        ("lion", "The table has no optimizer 'lion'. Choose one with --optimizer: 'SGD'; 'Adam'."),
     ],
 )
 def test_an_unclear_choice_lists_what_there_is(optimizer: str | None, message: str) -> None:
