@@ -33,6 +33,7 @@ from analysis.theory.mean_square import (
 from analysis.theory.predicting import THEORIES, Prediction, predict_curves
 from analysis.theory.rules import Family, Rule, find_rule
 from analysis.theory.second_moments import SampleHessians, gaussian_edge
+from analysis.theory.subspace import top_and_bulk_curve
 
 __all__ = [
     "THEORIES",
@@ -64,6 +65,7 @@ __all__ = [
     "noise_scale_curve",
     "predict_curves",
     "spiked_wigner_top",
+    "top_and_bulk_curve",
     "top_direction_curve",
     "trace_curve",
     "wigner_curve",

@@ -69,7 +69,9 @@ class CurvatureSummary:
     """What a curvature measurement says of one model at one point; None where not measured.
 
     ``H_i`` and ``g_i`` are Hessian and gradient of the loss of example i alone, ``H`` and ``G``
-    their means over the data, so that no entry depends on the batch it was estimated from.
+    their means over the data, so that no entry depends on the batch it was estimated from. Where
+    H has negative eigenvalues, mean-square theories want Gauss-Newton matrices in its place
+    throughout: make a second summary of them.
     Curvatures are in loss per squared parameter: ``2 / curvature`` is a learning rate.
 
     Attributes:
@@ -81,6 +83,7 @@ class CurvatureSummary:
             sphere, which is mean ‖H_i − H‖²_F / P. From mini-batches of size s: s times the
             variance between batches.
         top_direction_variance: mean (vᵀH_i v − λ₁)² over examples, v the top eigenvector of H.
+        top_direction_product_sq: mean ‖H_i v‖² over examples, v the top eigenvector of H.
         trace_hessian: Tr H.
         trace_ggn: Trace of the generalised Gauss-Newton matrix.
         frobenius_sq: ‖H‖²_F.
@@ -102,6 +105,7 @@ class CurvatureSummary:
     ggn_top: Measured | None = None
     hessian_noise: Measured | None = None
     top_direction_variance: Measured | None = None
+    top_direction_product_sq: Measured | None = None
     trace_hessian: Measured | None = None
     trace_ggn: Measured | None = None
     frobenius_sq: Measured | None = None

@@ -162,6 +162,9 @@ def trace_curve(summary: CurvatureSummary, conditions: Conditions) -> TheoryCurv
     Returns:
         The curve; exponent 1.
 
+    Raises:
+        TheoryError: If the trace is not positive, so that the Hessian has negative eigenvalues.
+
     Example:
         >>> from analysis.theory.inputs import Measured
         >>> known = CurvatureSummary(trace_hessian=Measured(4.0), frobenius_sq=Measured(4.0),
@@ -169,6 +172,11 @@ def trace_curve(summary: CurvatureSummary, conditions: Conditions) -> TheoryCurv
         >>> trace_curve(known, Conditions(np.array([1.0, 7.0]))).lr_max.tolist()
         [0.25, 1.0]
     """
+    if summary.trace_hessian is not None and summary.trace_hessian.value <= 0:
+        raise TheoryError(
+            "mean-square bound, traces needs a positive semidefinite Hessian, but its trace is "
+            "not positive. Use the Gauss-Newton matrix instead."
+        )
     return _bound_curve(
         About(
             name="mean-square bound, traces",

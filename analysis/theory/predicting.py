@@ -24,6 +24,7 @@ from analysis.theory.mean_square import (
     trace_curve,
 )
 from analysis.theory.second_moments import SampleHessians
+from analysis.theory.subspace import top_and_bulk_curve
 
 THEORIES = (
     wigner_curve,
@@ -32,6 +33,7 @@ THEORIES = (
     batch_sharpness_curve,
     top_direction_curve,
     trace_curve,
+    top_and_bulk_curve,
     interpolation_curve,
     edge_of_stability_curve,
     noise_scale_curve,

@@ -45,6 +45,7 @@ def everything() -> CurvatureSummary:
         ggn_top=Measured(2.0, 0.1),
         hessian_noise=Measured(40.0, 4.0),
         top_direction_variance=Measured(40.0, 4.0),
+        top_direction_product_sq=Measured(50.0, 4.0),
         trace_hessian=Measured(10.0, 0.5),
         trace_ggn=Measured(10.0, 0.5),
         frobenius_sq=Measured(8.0, 0.5),

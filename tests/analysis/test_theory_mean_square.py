@@ -1,5 +1,6 @@
 """Mean-square stability: the exact edge by brute force, and its bounds around it."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -17,6 +18,7 @@ from analysis.theory import (
     gaussian_curve,
     gaussian_edge,
     interpolation_curve,
+    top_and_bulk_curve,
     top_direction_curve,
     trace_curve,
     wigner_curve,
@@ -45,11 +47,13 @@ def summarize(hessians: np.ndarray) -> CurvatureSummary:
     """Return what a perfect measurement of these Hessians gives."""
     mean = hessians.mean(axis=0)
     eigenvalues, basis = np.linalg.eigh(mean)
+    products = hessians @ basis[:, -1]
     along = np.einsum("i,nij,j->n", basis[:, -1], hessians, basis[:, -1])
     return CurvatureSummary(
         num_parameters=len(mean),
         hessian_top=Measured(float(eigenvalues[-1])),
         top_direction_variance=Measured(float(along.var())),
+        top_direction_product_sq=Measured(float((products**2).sum(axis=1).mean())),
         trace_hessian=Measured(float(np.trace(mean))),
         frobenius_sq=Measured(float((mean**2).sum())),
         mean_sample_frobenius_sq=Measured(float((hessians**2).sum(axis=(1, 2)).mean())),
@@ -76,7 +80,7 @@ def test_finite_regression_has_its_known_edges() -> None:
     samples = SampleHessians(outer_products(regression()))
     exact = exact_curve(samples, Conditions(sizes, num_examples=200))
     assert samples.eigenvalues[-1] == pytest.approx(1.119, abs=5e-4)
-    assert exact.lr_max == pytest.approx([0.421, 0.709, 1.055, 1.359, 1.563, 1.743], abs=1.1e-3)
+    assert exact.lr_max == pytest.approx([0.421, 0.709, 1.055, 1.359, 1.563, 1.743], abs=6e-4)
 
 
 def test_literal_wigner_is_twice_too_high_on_finite_regression() -> None:
@@ -84,7 +88,27 @@ def test_literal_wigner_is_twice_too_high_on_finite_regression() -> None:
     sizes = np.array([1.0, 2, 4, 8, 16, 64])
     summary = summarize(outer_products(regression()))
     curve = wigner_curve(summary, Conditions(sizes, num_examples=200))
-    assert curve.lr_max == pytest.approx([0.933, 1.228, 1.459, 1.609, 1.697, 1.770], abs=5e-3)
+    assert curve.lr_max == pytest.approx([0.933, 1.228, 1.459, 1.609, 1.697, 1.770], abs=6e-4)
+
+
+def test_top_and_bulk_together_are_close_to_exact_on_finite_regression() -> None:
+    """Two matrices give the exact edge within 2 %, where either alone is 9 % and 28 % off."""
+    hessians = outer_products(regression())
+    conditions = Conditions(np.array([1.0, 2, 4, 8, 16, 64]), num_examples=200)
+    exact = exact_curve(SampleHessians(hessians), conditions).lr_max
+    summary = summarize(hessians)
+    assert top_and_bulk_curve(summary, conditions).lr_max == pytest.approx(exact, rel=0.02)
+    assert top_direction_curve(summary, conditions).lr_max[0] > 1.25 * exact[0]
+    assert trace_curve(summary, conditions).lr_max[0] > 1.08 * exact[0]
+
+
+@pytest.mark.parametrize("curve", [trace_curve, top_and_bulk_curve])
+def test_trace_bounds_refuse_a_hessian_with_negative_eigenvalues(curve: object) -> None:
+    """A trace that gives negative curvature away is named, not turned into a rate."""
+    assert callable(curve)
+    summary = replace(summarize(random_hessians(0)), trace_hessian=Measured(-1.0))
+    with pytest.raises(TheoryError, match="positive semidefinite"):
+        curve(summary, Conditions(np.ones(1)))
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
@@ -130,14 +154,17 @@ def test_edge_is_where_enumerated_batches_start_to_grow(batch_size: int, beta: f
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("rule", [Rule(Family.SGD), HEAVY], ids=["sgd", "momentum"])
 def test_bounds_enclose_the_exact_edge(seed: int, rule: Rule) -> None:
-    """Top direction and traces lie above the exact edge, Ma–Bassily–Belkin below it."""
+    """Top and bulk lie above the exact edge, each alone above both, Ma–Bassily–Belkin below."""
     hessians = random_hessians(seed, n=12, d=4)
     conditions = Conditions(np.array([1.0, 2, 4, 8, 12]), rule, num_examples=12)
     summary = summarize(hessians)
     exact = exact_curve(SampleHessians(hessians), conditions).lr_max
     above = exact * (1 - 1e-9)
-    assert np.all(top_direction_curve(summary, conditions).lr_max >= above)
-    assert np.all(trace_curve(summary, conditions).lr_max >= above)
+    one = top_direction_curve(summary, conditions).lr_max
+    other = trace_curve(summary, conditions).lr_max
+    both = top_and_bulk_curve(summary, conditions).lr_max
+    assert np.all(both >= above)
+    assert np.all(both <= np.minimum(one, other) * (1 + 1e-9))
     if rule.family is Family.SGD:
         assert np.all(interpolation_curve(summary, conditions).lr_max <= exact * (1 + 1e-9))
 
