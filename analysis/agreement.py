@@ -202,10 +202,8 @@ def _error_range(ratios: Sequence[LogRatio]) -> tuple[float, float] | None:
     """Return the log error with measurements at the near and at the far ends of their intervals."""
     if not ratios:
         return None
-    low = np.array([ratio.low for ratio in ratios])
-    high = np.array([ratio.high for ratio in ratios])
-    near = np.maximum(np.maximum(low, -high), 0.0)
-    far = np.maximum(np.abs(low), np.abs(high))
+    ends = np.array([[ratio.low, -ratio.high] for ratio in ratios])
+    near, far = np.maximum(ends.max(axis=1), 0.0), np.abs(ends).max(axis=1)
     return float(np.sqrt(np.mean(near**2))), float(np.sqrt(np.mean(far**2)))
 
 
@@ -213,9 +211,7 @@ def _find_slope(ratios: Sequence[LogRatio], values: Sequence[float]) -> float | 
     """Return a least-squares log-log slope, None of fewer than two batch sizes."""
     if len(ratios) < 2:
         return None
-    x = np.log([ratio.batch_size for ratio in ratios])
-    y = np.log(values)
-    return float(np.sum((x - x.mean()) * (y - y.mean())) / np.sum((x - x.mean()) ** 2))
+    return float(np.polyfit(np.log([ratio.batch_size for ratio in ratios]), np.log(values), 1)[0])
 
 
 def describe(curve: TheoryCurve, ratios: Sequence[LogRatio], left_out: Sequence[str] = ()) -> str:

@@ -165,6 +165,12 @@ def batch_hessian_curve(summary: CurvatureSummary, conditions: Conditions) -> Th
 
     Returns:
         The curve; NaN outside the measured batch sizes; exponent between the smallest two.
+
+    Example:
+        >>> curve = BatchCurve(np.array([1.0, 4.0]), np.array([8.0, 2.0]), np.zeros(2))
+        >>> known = CurvatureSummary(batch_hessian_top=curve)
+        >>> batch_hessian_curve(known, Conditions(np.array([1.0, 2.0]))).lr_max.round(6).tolist()
+        [0.25, 0.5]
     """
     adam = conditions.rule.family is Family.ADAM
     return _measured_curve(
@@ -188,6 +194,12 @@ def batch_sharpness_curve(summary: CurvatureSummary, conditions: Conditions) -> 
 
     Returns:
         The curve; NaN outside the measured batch sizes; exponent between the smallest two.
+
+    Example:
+        >>> curve = BatchCurve(np.array([1.0, 4.0]), np.array([8.0, 2.0]), np.zeros(2))
+        >>> known = CurvatureSummary(batch_sharpness=curve)
+        >>> batch_sharpness_curve(known, Conditions(np.array([4.0]))).lr_max.round(6).tolist()
+        [1.0]
     """
     return _measured_curve(
         "batch sharpness", "batch_sharpness", "gradient_sharpness", summary, conditions

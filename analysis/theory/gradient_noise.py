@@ -119,6 +119,18 @@ def adam_mean_square_curve(summary: CurvatureSummary, conditions: Conditions) ->
     Returns:
         The curve; exponent 1/2; the critical batch size, where LR_max is half of its limit, may be
         missing, because smaller batches may allow more.
+
+    Example:
+        >>> from analysis.theory.inputs import Measured
+        >>> from analysis.theory.rules import find_rule
+        >>> known = CurvatureSummary(
+        ...     preconditioned_sharpness=Measured(19.0), state_batch_size=100.0,
+        ...     gradient_noise_scale=Measured(100.0), hessian_top=Measured(2.0),
+        ...     top_direction_variance=Measured(40.0))
+        >>> adam = Conditions(np.array([1e-4, 4e-4, 100.0]), find_rule("adam"))
+        >>> lr = adam_mean_square_curve(known, adam).lr_max
+        >>> (lr[1:] / lr[:2]).round(3)[0].item(), lr[2].round(3).item()
+        (2.0, 0.69)
     """
     about = About(
         name="Adam, mean-square stability",

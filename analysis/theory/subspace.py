@@ -38,6 +38,16 @@ def top_and_bulk_curve(summary: CurvatureSummary, conditions: Conditions) -> The
 
     Raises:
         TheoryError: If the trace is not above λ, so that the Hessian has negative eigenvalues.
+
+    Example:
+        >>> from analysis.theory.inputs import Measured
+        >>> x = np.array([[1.0, 0.0], [0.0, 2.0]])  # H_i = x xᵀ, so H = diag(1/2, 2), v = (0, 1)
+        >>> known = CurvatureSummary(
+        ...     hessian_top=Measured(2.0), top_direction_variance=Measured(4.0),
+        ...     top_direction_product_sq=Measured(8.0), trace_hessian=Measured(2.5),
+        ...     frobenius_sq=Measured(4.25), mean_sample_frobenius_sq=Measured(8.5))
+        >>> top_and_bulk_curve(known, Conditions(np.array([1.0, 1e9]))).lr_max.round(6).tolist()
+        [0.5, 1.0]
     """
     about = About(
         name="mean-square bound, top and bulk",
