@@ -156,7 +156,7 @@ def build_curve(
     formula: Formula,
     summary: CurvatureSummary,
     conditions: Conditions,
-    peak: float | None = None,
+    critical: float | None = None,
 ) -> TheoryCurve:
     """Evaluate a formula into a curve with its band and critical batch size.
 
@@ -165,7 +165,8 @@ def build_curve(
         formula: Its LR_max.
         summary: What was measured.
         conditions: What the prediction is for.
-        peak: Effective batch size of the peak, for a curve that falls again.
+        critical: Effective critical batch size where it is known, such as the peak of a curve that
+            falls again; None searches for it.
 
     Returns:
         The curve.
@@ -185,7 +186,8 @@ def build_curve(
     with np.errstate(divide="ignore", invalid="ignore"):
         lr_max = formula(summary, effective)
         half = _Z * _log_stderr(about.needs, formula, summary, effective)
-        critical = find_critical(lambda b: formula(summary, b)) if peak is None else peak
+        if critical is None:
+            critical = find_critical(lambda b: formula(summary, b))
     return TheoryCurve(
         name=about.name,
         family=conditions.rule.family,

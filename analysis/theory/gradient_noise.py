@@ -201,8 +201,9 @@ def adam_surge_curve(summary: CurvatureSummary, conditions: Conditions) -> Theor
         return lr
 
     scale = summary.gradient_noise_scale
-    peak = None if scale is None else scale.value
-    return build_curve(about, formula, summary, conditions, peak)
+    return build_curve(
+        about, formula, summary, conditions, critical=None if scale is None else scale.value
+    )
 
 
 def adam_noise_scale_curve(summary: CurvatureSummary, conditions: Conditions) -> TheoryCurve:

@@ -68,7 +68,12 @@ def exact_curve(hessians: SampleHessians, conditions: Conditions, point: str = "
         shares, beta = conditions.noise_share(effective), conditions.rule.momentum
         return np.array([hessians.edge(float(share), beta) for share in shares])
 
-    return build_curve(about, formula, CurvatureSummary(point=point), conditions)
+    critical = None
+    if conditions.rule.family in about.families:
+        # Solved in p: a search over batch sizes would take five times as many eigenproblems.
+        share = hessians.halving_share(conditions.rule.momentum)
+        critical = float(conditions.noise_share(1.0)) / share if np.isfinite(share) else None
+    return build_curve(about, formula, CurvatureSummary(point=point), conditions, critical)
 
 
 def gaussian_curve(eigenvalues: ArrayLike, conditions: Conditions) -> TheoryCurve:

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import linalg
+from scipy import linalg, optimize
 from scipy.sparse.linalg import eigsh
 
 from analysis.theory.inputs import FloatArray
@@ -92,6 +92,28 @@ class SampleHessians:
             self._sums[kept], self._products[kept], momentum
         )
         return 2 / _largest(scale[:, None] * operator * scale)
+
+    def halving_share(self, momentum: float = 0.0) -> float:
+        """Return the noise share at which the edge is half of the noiseless one.
+
+        Args:
+            momentum: β of heavy ball, in [0, 1).
+
+        Returns:
+            p, infinity where examples do not differ.
+        """
+        still = self.edge(0.0, momentum)
+
+        def excess(share: float) -> float:
+            return still / self.edge(share, momentum) - 2
+
+        # 1/edge is convex in p and grows without end, unless there is no noise at all.
+        high = 1.0
+        while excess(high) < 0:
+            if high > 1e9:
+                return float("inf")
+            high *= 8
+        return float(optimize.brentq(excess, 0.0, high, rtol=1e-6, xtol=1e-12))
 
 
 def gaussian_edge(

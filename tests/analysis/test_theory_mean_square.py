@@ -178,6 +178,19 @@ def test_full_batch_edge_is_the_textbook_one(rule: Rule) -> None:
     assert curve.lr_max[0] == pytest.approx(2 * (1 + rule.momentum) / top)
 
 
+def test_exact_critical_batch_size_is_where_the_edge_is_halved() -> None:
+    """The edge there is half of the full-batch one, and examples that agree have none."""
+    samples = SampleHessians(random_hessians(2, n=40))
+    full = Conditions(np.array([40.0]), num_examples=40)
+    curve = exact_curve(samples, full)
+    assert curve.critical_batch_size is not None
+    there = Conditions(np.array([curve.critical_batch_size]), num_examples=40)
+    assert exact_curve(samples, there).lr_max[0] == pytest.approx(curve.lr_max[0] / 2, rel=1e-5)
+
+    agreed = SampleHessians(np.array([np.eye(2), np.eye(2)]))
+    assert exact_curve(agreed, Conditions(np.ones(1))).critical_batch_size is None
+
+
 @pytest.mark.parametrize("dim", [1, 32, 256])
 def test_gaussian_least_squares_is_the_known_answer(dim: int) -> None:
     """With white inputs the edge is 2B/(B + d + 1), critical at d + 1, exponent 1."""
