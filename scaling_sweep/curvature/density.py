@@ -76,8 +76,8 @@ def estimate_density(
     parts = []
     for some in torch.split(starts, max_lanes or len(starts)):
         krylov = build_krylov(apply, some, num_steps)
-        values, vectors = krylov.ritz()
-        parts.append(SpectralDensity(values, vectors[:, 0, :].square()))
+        ritz = krylov.ritz()
+        parts.append(SpectralDensity(ritz.values, ritz.vectors[:, 0, :].square()))
     return join_densities(parts)
 
 

@@ -5,7 +5,7 @@ iteration serves a single Hessian, the probes of a density and the Hessians of m
 Vectors keep their precision; the small projected problems are solved in float64.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -30,32 +30,51 @@ class Convergence(StrEnum):
 
 @dataclass(frozen=True)
 class Krylov:
-    """An orthonormal basis of each lane's Krylov space, and its matrix seen in that basis.
+    """An orthonormal basis ``Q`` of each lane's Krylov space, and its matrix seen in that basis.
+
+    ``H Q = Q M + r e_kᵀ`` holds to rounding, since ``M`` keeps every overlap that was taken out,
+    not only the three of Lanczos' recurrence. So residuals need no product of their own, and a
+    matrix that is not symmetric after all shows in them.
 
     Attributes:
         basis: Shape ``[num_lanes, num_steps, size]``; rows are orthonormal, or zero once a lane's
             space is complete.
-        diagonal: Shape ``[num_lanes, num_steps]``, float64 on the CPU. Where a lane is complete
-            its first entry is repeated, which adds no extremal value.
-        off_diagonal: Shape ``[num_lanes, num_steps]``, float64 on the CPU; the last is the norm of
-            the remainder.
+        projected: ``M``, shape ``[num_lanes, num_steps, num_steps]``, float64 on the CPU. Where a
+            lane is complete its first diagonal entry is repeated, which adds no extremal value.
+        remainder: ``‖r‖``, shape ``[num_lanes]``, float64 on the CPU.
     """
 
     basis: Tensor
-    diagonal: Tensor
-    off_diagonal: Tensor
+    projected: Tensor
+    remainder: Tensor
 
-    def ritz(self) -> tuple[Tensor, Tensor]:
-        """Return the eigenvalues of each lane's tridiagonal matrix, ascending, and eigenvectors."""
-        couplings = self.off_diagonal[:, :-1]
-        small = torch.diag_embed(self.diagonal) + torch.diag_embed(couplings, offset=1)
-        values, vectors = torch.linalg.eigh(small + torch.diag_embed(couplings, offset=-1))
-        return values, vectors
+    def ritz(self) -> "Ritz":
+        """Solve each lane's small problem."""
+        symmetric = (self.projected + self.projected.transpose(1, 2)) / 2
+        values, vectors = torch.linalg.eigh(symmetric)
+        inside = self.projected @ vectors - vectors * values[:, None, :]
+        outside = self.remainder[:, None] * vectors[:, -1, :]
+        return Ritz(values, vectors, (inside.square().sum(1) + outside.square()).sqrt())
 
-    def residuals(self, vectors: Tensor) -> Tensor:
-        """Return ``‖H u − θ u‖`` of every Ritz pair as the recurrence has it, ``β_k |s_k|``."""
-        residuals: Tensor = self.off_diagonal[:, -1:] * vectors[:, -1, :].abs()
-        return residuals
+
+@dataclass(frozen=True)
+class Ritz:
+    """Approximate eigenpairs from a Krylov space; float64 on the CPU.
+
+    Attributes:
+        values: Shape ``[num_lanes, num_steps]``, ascending.
+        vectors: Shape ``[num_lanes, num_steps, num_steps]``, in columns, coordinates in the basis.
+        residuals: Shape ``[num_lanes, num_steps]``, ``‖Hu − θu‖``.
+    """
+
+    values: Tensor
+    vectors: Tensor
+    residuals: Tensor
+
+    def reached(self, rtol: float, ends: Sequence[int]) -> bool:
+        """Tell whether all lanes' pairs at those places are within tolerance."""
+        limits = rtol * self.values.abs().amax(1, keepdim=True)
+        return bool((self.residuals[:, list(ends)] <= limits).all())
 
 
 @dataclass(frozen=True)
@@ -65,8 +84,8 @@ class Eigenpair:
     Attributes:
         value: Rayleigh quotient ``θ = vᵀHv``.
         vector: Shape ``[size]``, of unit length.
-        residual: ``‖Hv − θv‖`` from a product of its own; an eigenvalue lies within this distance
-            of ``θ``, and usually within ``residual² / gap``.
+        residual: ``‖Hv − θv‖``, to rounding; an eigenvalue lies within this distance of ``θ``, and
+            usually within ``residual² / gap``.
     """
 
     value: float
@@ -81,7 +100,7 @@ class Extremes:
     Attributes:
         top: Largest eigenvalue, with sign.
         bottom: Smallest eigenvalue, with sign.
-        num_products: Matrix-vector products used, the two that verify included.
+        num_products: Matrix-vector products used.
         convergence: How the iteration ended.
     """
 
@@ -97,7 +116,7 @@ class TopValues:
 
     Attributes:
         values: Shape ``[num_lanes]``, float64, Rayleigh quotients.
-        residuals: Shape ``[num_lanes]``, float64, ``‖Hv − θv‖`` from products of their own.
+        residuals: Shape ``[num_lanes]``, float64, ``‖Hv − θv‖``, to rounding.
         num_products: Products used, lanes counted singly.
         convergence: How the iteration ended, for the worst lane.
     """
@@ -135,18 +154,20 @@ def build_krylov(
     num_lanes, size = starts.shape
     max_steps = min(max_steps, size)
     basis = torch.empty(num_lanes, max_steps, size, dtype=starts.dtype, device=starts.device)
-    numbers = torch.zeros(2, num_lanes, max_steps, dtype=torch.float64)
-    vectors = starts
+    projected = torch.zeros(num_lanes, max_steps, max_steps, dtype=torch.float64)
+    norm, vectors = torch.ones(num_lanes, dtype=torch.float64), starts
     for step in range(max_steps):
         basis[:, step] = vectors
-        vectors, diagonal, norm = _extend(apply, basis[:, : step + 1])
-        if step > 0:
-            complete = numbers[1, :, step - 1] == 0
-            diagonal = torch.where(complete, numbers[0, :, 0], diagonal)
-        numbers[0, :, step], numbers[1, :, step] = diagonal, norm
-        state = Krylov(basis[:, : step + 1], numbers[0, :, : step + 1], numbers[1, :, : step + 1])
+        complete = norm == 0
+        vectors, overlaps, norm = _extend(apply, basis[:, : step + 1])
+        projected[:, : step + 1, step] = overlaps
+        projected[complete, step, step] = projected[complete, 0, 0]
+        seen = slice(None, step + 1)
+        state = Krylov(basis[:, seen], projected[:, seen, seen], norm)
         if bool((norm == 0).all()) or (enough is not None and step >= _MIN_STEPS and enough(state)):
             break
+        if step + 1 < max_steps:
+            projected[:, step + 1, step] = norm
     return state
 
 
@@ -173,7 +194,7 @@ def find_extremes(
         top_only: Whether to stop as soon as the largest eigenvalue is found, whatever the smallest.
 
     Returns:
-        Both ends, with residuals from two products of their own.
+        Both ends.
 
     Raises:
         ValueError: If rtol or max_products is out of range.
@@ -186,20 +207,20 @@ def find_extremes(
         (0.0, 9.0)
     """
     _check(rtol, max_products)
-
-    def enough(state: Krylov) -> bool:
-        values, vectors = state.ritz()
-        residuals = state.residuals(vectors)[0, [-1] if top_only else [0, -1]]
-        return bool((residuals <= rtol * values.abs().max()).all())
-
-    state = build_krylov(apply, start[None], max_products - 2, enough)
-    _, vectors = state.ritz()
-    ends = vectors[0][:, [0, -1]].T.to(start)
-    pairs = ends @ state.basis[0]
-    products = apply(pairs)
-    bottom, top = (_pair(vector, product) for vector, product in zip(pairs, products, strict=True))
-    num_products = state.basis.shape[1] + 2
-    return Extremes(top, bottom, num_products, _outcome(enough(state)))
+    wanted = (-1,) if top_only else (0, -1)
+    state = build_krylov(
+        apply, start[None], max_products, lambda state: state.ritz().reached(rtol, wanted)
+    )
+    ritz = state.ritz()
+    bottom, top = (
+        Eigenpair(
+            float(ritz.values[0, end]),
+            ritz.vectors[0, :, end].to(start) @ state.basis[0],
+            float(ritz.residuals[0, end]),
+        )
+        for end in (0, -1)
+    )
+    return Extremes(top, bottom, state.basis.shape[1], _outcome(ritz.reached(rtol, wanted)))
 
 
 def find_top_values(
@@ -215,7 +236,7 @@ def find_top_values(
         max_products: Bound on products for each lane, at least 3.
 
     Returns:
-        One value for each lane, with residuals from a product of their own.
+        One value for each lane.
 
     Raises:
         ValueError: If rtol or max_products is out of range.
@@ -229,20 +250,16 @@ def find_top_values(
         [5.0, 15.0]
     """
     _check(rtol, max_products)
-
-    def enough(state: Krylov) -> bool:
-        values, vectors = state.ritz()
-        limits = rtol * values.abs().amax(1)
-        return bool((state.residuals(vectors)[:, -1] <= limits).all())
-
-    state = build_krylov(apply, starts, max_products - 1, enough)
-    tops = state.ritz()[1][:, :, -1].to(starts)
-    vectors = torch.einsum("lk,lkp->lp", tops, state.basis)
-    products = apply(vectors)
-    values = _dot(vectors, products)
-    residuals = (products - values.to(products)[:, None] * vectors).norm(dim=1).double().cpu()
-    num_products = len(starts) * (state.basis.shape[1] + 1)
-    return TopValues(values.cpu(), residuals, num_products, _outcome(enough(state)))
+    state = build_krylov(
+        apply, starts, max_products, lambda state: state.ritz().reached(rtol, (-1,))
+    )
+    ritz = state.ritz()
+    return TopValues(
+        ritz.values[:, -1],
+        ritz.residuals[:, -1],
+        state.basis.shape[0] * state.basis.shape[1],
+        _outcome(ritz.reached(rtol, (-1,))),
+    )
 
 
 def _extend(apply: Operator, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -253,31 +270,22 @@ def _extend(apply: Operator, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         basis: Shape ``[num_lanes, num_steps, size]``.
 
     Returns:
-        The next unit vectors (zero where nothing remains), the projections on the last ones, and
-        the norms of the remainders; the last two float64 on the CPU.
+        The next unit vectors (zero where nothing remains), the overlaps of the products with the
+        basis, shape ``[num_lanes, num_steps]``, and the norms of the remainders; the last two
+        float64 on the CPU.
     """
     remainder = apply(basis[:, -1])
     scale = remainder.norm(dim=1).double()
-    diagonal = torch.zeros_like(scale)
+    total = basis.new_zeros(basis.shape[:2], dtype=torch.float64)
     for _ in range(2):  # "twice is enough" (Kahan; Parlett 1980, § 6.9)
         overlaps = torch.einsum("lkp,lp->lk", basis, remainder)
         remainder -= torch.einsum("lk,lkp->lp", overlaps, basis)
-        diagonal += overlaps[:, -1].double()
+        total += overlaps
     norm = remainder.norm(dim=1).double()
     rounding = _BREAKDOWN * torch.finfo(basis.dtype).eps * scale
     norm = torch.where(norm <= rounding, 0.0, norm)
     inverse = torch.where(norm > 0, 1 / norm, 0.0).to(remainder)
-    return remainder * inverse[:, None], diagonal.cpu(), norm.cpu()
-
-
-def _pair(vector: Tensor, product: Tensor) -> Eigenpair:
-    value = float(vector.double() @ product.double())
-    return Eigenpair(value, vector, float((product - value * vector).norm()))
-
-
-def _dot(left: Tensor, right: Tensor) -> Tensor:
-    """Return the inner products of rows, float64."""
-    return (left.double() * right.double()).sum(1)
+    return remainder * inverse[:, None], total.cpu(), norm.cpu()
 
 
 def _outcome(reached: bool) -> Convergence:
