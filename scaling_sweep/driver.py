@@ -56,14 +56,16 @@ class _PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         from scaling_sweep.training.worker import PackWorker
 
         self._worker = PackWorker(order.spec, order.search, order.starts)
+        self._worker.begin(config["pack"])
 
     def step(self) -> dict[str, Any]:
-        """Train the pack that the searcher handed out."""
-        return {"pack_result": self._worker.train(self.config["pack"]), "done": True}
+        """Train for about a second, so that the actor hears when it shall stop."""
+        result = self._worker.advance()
+        return {"done": False} if result is None else {"pack_result": result, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Accept the next pack."""
-        self.config = new_config
+        """Take on the next pack."""
+        self._worker.begin(new_config["pack"])
         return True
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

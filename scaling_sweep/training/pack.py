@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,36 +12,23 @@ from scaling_sweep.optimizers.making import make_rule
 from scaling_sweep.optimizers.rule import UpdateRule
 from scaling_sweep.planning import Pack
 from scaling_sweep.spec import SweepSpec
-from scaling_sweep.stability import criterion_of, judge
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.batches import Batches
 from scaling_sweep.training.choosing import ProbeBatch, choose_engine, is_random
 from scaling_sweep.training.copies import Copies, Point, stack_points
-from scaling_sweep.training.curves import Curve, CurveRecorder
+from scaling_sweep.training.curves import CurveRecorder
 from scaling_sweep.training.engines import Engine
 from scaling_sweep.training.evaluation import Evaluator
+from scaling_sweep.training.judging import Measured, judge_trials
 from scaling_sweep.training.randomness import call_seeded, derive_seed
-from scaling_sweep.training.records import PackResult, TrialRecord
+from scaling_sweep.training.records import PackResult
 
 # Reading which copies have died makes a GPU wait, so it is done now and then (guess).
 _STEPS_BETWEEN_CHECKS = 8
 # Dropping copies moves all others once; it pays when this share of them is dead (guess).
 _DEAD_SHARE_TO_DROP = 0.25
-
-
-@dataclass(frozen=True)
-class Losses:
-    """Evaluation losses around a pack's training, each of length ``num_copies``.
-
-    Attributes:
-        initial: Of the untrained model.
-        start: Where training began.
-        final: After the last step; infinite when not finite.
-    """
-
-    initial: Sequence[float]
-    start: Sequence[float]
-    final: Sequence[float]
+# How long training keeps the word: Ctrl-C must end a run within 10 s.
+_SLICE_S = 1.0
 
 
 def train_pack(
@@ -69,16 +56,56 @@ def train_pack(
     Raises:
         UserError: If the sweep file demands an engine that cannot train the model.
     """
+    training = train_gradually(pack, spec, task, starts, device)
+    while True:
+        try:
+            next(training)
+        except StopIteration as finished:
+            result: PackResult = finished.value
+            return result
+
+
+def train_gradually(
+    pack: Pack,
+    spec: SweepSpec,
+    task: Task,
+    starts: Mapping[int, Point] | None = None,
+    device: torch.device | None = None,
+) -> Generator[int, None, PackResult]:
+    """Train a pack as ``train_pack`` does, giving the word back about once a second.
+
+    A worker that trains so hears within a second that it shall stop.
+
+    Args:
+        pack: The trials.
+        spec: The sweep they belong to.
+        task: The sweep's task.
+        starts: The trained start of each seed; None to begin at initialisation.
+        device: Where to train; the CPU unless given.
+
+    Yields:
+        Steps taken so far.
+
+    Returns:
+        One record per trial.
+
+    Raises:
+        UserError: If the sweep file demands an engine that cannot train the model.
+    """
     begin = time.perf_counter()
     device = device or torch.device("cpu")
     model = initial_model(task, spec, pack.trials[0].seed).to(device)
     rule = make_rule(pack.optimizer.name, pack.optimizer.hyperparameters)
     run = _PackRun(pack, spec, task, model, rule, device)
-    losses, curves, steps_run = run.train(starts)
+    measured = yield from run.train(starts)
     wall_time_s = time.perf_counter() - begin
-    records = _records(pack, spec, losses, curves, steps_run, wall_time_s)
     return PackResult(
-        pack, records, task.num_examples, _device_name(device), run.engine_name, wall_time_s
+        pack,
+        judge_trials(pack, spec, measured, wall_time_s),
+        task.num_examples,
+        _device_name(device),
+        run.engine_name,
+        wall_time_s,
     )
 
 
@@ -106,8 +133,8 @@ class _PackRun:
         self._seeds = [trial.seed for trial in pack.trials]
         self._noise: list[int] = []
 
-    def train(self, starts: Mapping[int, Point] | None) -> tuple[Losses, list[Curve], list[int]]:
-        """Train and return the losses, the curves and the steps run of every copy."""
+    def train(self, starts: Mapping[int, Point] | None) -> Generator[int, None, Measured]:
+        """Train and return what was measured of every copy."""
         initial = {seed: self._initial_point(seed) for seed in set(self._seeds)}
         begins = initial if starts is None else self._usable(starts)
         copies = self._stack(begins)
@@ -116,13 +143,20 @@ class _PackRun:
         evaluator = Evaluator(self._task, self._spec.sweep_seed, self._device)
         at_initial = self._losses_by_seed(initial, evaluator, engine)
         at_start = at_initial if starts is None else self._losses_by_seed(begins, evaluator, engine)
-        final, curves, steps_run = self._loop(copies, engine, evaluator)
-        losses = Losses(
-            [at_initial[seed] for seed in self._seeds],
-            [at_start[seed] for seed in self._seeds],
-            [loss if math.isfinite(loss) else math.inf for loss in final],
+        recorder = CurveRecorder(
+            len(copies), self._pack.batch_size, self._pack.num_steps, self._device
         )
-        return losses, curves, steps_run
+        herd = yield from self._loop(_Herd.of(copies, self._pack.num_steps), engine, recorder)
+        final = torch.full((len(copies),), math.inf, dtype=torch.float64)
+        if herd.rows:
+            final[herd.live.cpu()] = evaluator.losses(herd.copies, engine)
+        return Measured(
+            initial=[at_initial[seed] for seed in self._seeds],
+            start=[at_start[seed] for seed in self._seeds],
+            final=[loss if math.isfinite(loss) else math.inf for loss in final.tolist()],
+            curves=recorder.curves(),
+            steps_run=herd.steps_run.tolist(),
+        )
 
     def _initial_point(self, seed: int) -> Point:
         return Point.of(initial_model(self._task, self._spec, seed))
@@ -165,27 +199,56 @@ class _PackRun:
         return dict(zip(seeds, evaluator.losses(copies, engine).tolist(), strict=True))
 
     def _loop(
-        self, copies: Copies, engine: Engine, evaluator: Evaluator
-    ) -> tuple[list[float], list[Curve], list[int]]:
-        num_copies, num_steps = len(copies), self._pack.num_steps
-        recorder = CurveRecorder(num_copies, self._pack.batch_size, num_steps, self._device)
-        steps_run = torch.full((num_copies,), num_steps)
-        live = torch.arange(num_copies, device=self._device)
-        batches = self._batches()
-        rows = list(range(num_copies))
-        for step in range(num_steps):
-            inputs, targets = batches.draw([self._seeds[row] for row in rows])
-            noise = [self._noise[row] + step for row in rows] if self._noise else []
-            recorder.add(engine.step(copies, inputs, targets, noise), live)
+        self, herd: "_Herd", engine: Engine, recorder: CurveRecorder
+    ) -> Generator[int, None, "_Herd"]:
+        """Take all steps and return the copies that are still alive."""
+        batches, slice_begin = self._batches(), time.perf_counter()
+        for step in range(self._pack.num_steps):
+            inputs, targets = batches.draw([self._seeds[row] for row in herd.rows])
+            noise = [self._noise[row] + step for row in herd.rows] if self._noise else []
+            recorder.add(engine.step(herd.copies, inputs, targets, noise), herd.live)
             if (step + 1) % _STEPS_BETWEEN_CHECKS == 0:
-                copies, live = _drop_dead(copies, live, recorder, steps_run, step + 1)
-                rows = live.tolist()
-                if not rows:
+                herd = herd.without(recorder.nonfinite(), step + 1)
+                if not herd.rows:
                     break
-        final = torch.full((num_copies,), math.inf, dtype=torch.float64)
-        if rows:
-            final[live.cpu()] = evaluator.losses(copies, engine)
-        return final.tolist(), recorder.curves(), steps_run.tolist()
+            if time.perf_counter() - slice_begin > _SLICE_S:
+                yield step + 1
+                slice_begin = time.perf_counter()
+        return herd
+
+
+@dataclass(frozen=True)
+class _Herd:
+    """The copies that still train, and which trials of the pack they are.
+
+    Attributes:
+        copies: ``num_live`` stacked models.
+        live: Shape ``[num_live]``, their places in the pack, on the device.
+        rows: The same as a list, so that a GPU need not be asked at every step.
+        steps_run: Shape ``[num_trials]``, filled in when a copy is let go.
+    """
+
+    copies: Copies
+    live: Tensor
+    rows: list[int]
+    steps_run: Tensor
+
+    @classmethod
+    def of(cls, copies: Copies, num_steps: int) -> "_Herd":
+        """Begin with all copies of a pack."""
+        live = torch.arange(len(copies), device=copies.lr.device)
+        return cls(copies, live, live.tolist(), torch.full((len(copies),), num_steps))
+
+    def without(self, nonfinite: Tensor, num_steps: int) -> "_Herd":
+        """Let go of copies whose loss is no longer finite, when there are enough of them."""
+        dead = nonfinite[self.live]
+        num_dead = int(dead.sum())
+        if num_dead == 0 or num_dead < _DEAD_SHARE_TO_DROP * len(self.rows):
+            return self
+        self.steps_run[self.live[dead].cpu()] = num_steps
+        kept = torch.nonzero(~dead).flatten()
+        live = self.live[kept]
+        return _Herd(self.copies.select(kept), live, live.tolist(), self.steps_run)
 
 
 def make_batches(
@@ -195,63 +258,6 @@ def make_batches(
     names = [(spec.sweep_seed, seed, batch_size, "batches") for seed in seeds]
     replacement = spec.sampling == "replacement"
     return Batches(task, seeds, batch_size, replacement, names, device)
-
-
-def _drop_dead(
-    copies: Copies, live: Tensor, recorder: CurveRecorder, steps_run: Tensor, num_steps: int
-) -> tuple[Copies, Tensor]:
-    """Let go of copies whose loss is no longer finite, when there are enough of them."""
-    dead = recorder.nonfinite()[live]
-    num_dead = int(dead.sum())
-    if num_dead == 0 or num_dead < _DEAD_SHARE_TO_DROP * len(live):
-        return copies, live
-    steps_run[live[dead].cpu()] = num_steps
-    rows = torch.nonzero(~dead).flatten()
-    return copies.select(rows), live[rows]
-
-
-def _records(
-    pack: Pack,
-    spec: SweepSpec,
-    losses: Losses,
-    curves: Sequence[Curve],
-    steps_run: Sequence[int],
-    wall_time_s: float,
-) -> tuple[TrialRecord, ...]:
-    criterion = criterion_of(spec.stability)
-    total_steps = sum(steps_run)
-    records = []
-    for row, trial in enumerate(pack.trials):
-        curve, final = curves[row], losses.final[row]
-        first_nonfinite = curve.first_nonfinite_step
-        if first_nonfinite is None and not math.isfinite(final):
-            first_nonfinite = pack.num_steps
-        judgement = judge(
-            criterion,
-            initial_loss=losses.initial[row],
-            start_loss=losses.start[row],
-            final_loss=final,
-            peak_loss=curve.peak_loss,
-            first_nonfinite_step=first_nonfinite,
-        )
-        records.append(
-            TrialRecord(
-                trial_id=trial.trial_id,
-                verdict=str(judgement.verdict),
-                reason=judgement.reason,
-                steps_run=steps_run[row],
-                initial_loss=losses.initial[row],
-                start_loss=losses.start[row],
-                final_loss=final,
-                min_loss=curve.min_loss,
-                peak_loss=curve.peak_loss,
-                first_nonfinite_step=first_nonfinite,
-                wall_time_s=wall_time_s * steps_run[row] / total_steps,
-                curve_steps=curve.steps,
-                curve_losses=curve.losses,
-            )
-        )
-    return tuple(records)
 
 
 def _device_name(device: torch.device) -> str:

@@ -7,7 +7,7 @@ import torch
 from scaling_sweep.planning import Pack
 from scaling_sweep.spec import SweepSpec
 from scaling_sweep.tasks.loading import load_task
-from scaling_sweep.training.pack import train_pack
+from scaling_sweep.training.pack import train_gradually
 from scaling_sweep.training.records import PackResult
 from scaling_sweep.training.starts import dump_point, parse_point, train_starts
 
@@ -32,9 +32,20 @@ class PackWorker:
         use_gpu = spec.resources.gpus > 0 and torch.cuda.is_available()
         self._device = torch.device("cuda" if use_gpu else "cpu")
 
-    def train(self, pack: Pack) -> PackResult:
-        """Train one pack."""
-        return train_pack(pack, self._spec, self._task, self._starts or None, self._device)
+    def begin(self, pack: Pack) -> None:
+        """Take on a pack, in place of the one before."""
+        self._training = train_gradually(
+            pack, self._spec, self._task, self._starts or None, self._device
+        )
+
+    def advance(self) -> PackResult | None:
+        """Train for about a second; return the result when the pack is finished."""
+        try:
+            next(self._training)
+        except StopIteration as finished:
+            result: PackResult = finished.value
+            return result
+        return None
 
     def train_starts(self, seeds: Sequence[int]) -> dict[int, bytes]:
         """Train the starts of some seeds and return them as bytes."""
