@@ -10,6 +10,8 @@ from analysis.likelihood import FloatArray
 from analysis.summaries import Band, GroupFit, LawFit
 
 _CONFIDENCE = 0.95
+# A surge whose fall has not been measured may fall like Li et al. 2024 say, b^(-1/2).
+_LEAST_FALL = 0.5
 
 
 def law_band(group: GroupFit, law: LawFit, batch_size: ArrayLike) -> Band:
@@ -34,7 +36,43 @@ def law_band(group: GroupFit, law: LawFit, batch_size: ArrayLike) -> Band:
     # At infinite b a law has reached its limit, and so has its gradient a little before.
     beyond = np.nanmax(np.where(np.isinf(effective), np.nan, effective), initial=1.0) * 1e6
     half = _log_half_width(law, np.log(np.minimum(effective, beyond)))
-    return Band(size, lr_max, lr_max * np.exp(-half), lr_max * np.exp(half))
+    band = Band(size, lr_max, lr_max * np.exp(-half), lr_max * np.exp(half))
+    return _limit_slope(group, law, band) if _reaches_out(group, size) else band
+
+
+def _reaches_out(group: GroupFit, size: FloatArray) -> bool:
+    """Say whether a batch size lies beyond the measured ones."""
+    measured = [edge.batch_size for edge in group.edges]
+    return bool(measured) and bool(size.min() < min(measured) or size.max() > max(measured))
+
+
+def _limit_slope(group: GroupFit, law: LawFit, band: Band) -> Band:
+    """Keep the band beyond the measured batch sizes within the slopes the law can have.
+
+    The delta method knows the law's tangent only, and a bend that is hardly known makes it
+    absurdly wide far out. But no law rises faster than its exponent, and only a surge falls.
+
+    Returns:
+        The band, narrower or the same.
+    """
+    measured = np.array(
+        [min(e.batch_size for e in group.edges), max(e.batch_size for e in group.edges)]
+    )
+    ends = law_band(group, law, measured)
+    effective = effective_batch_size(band.batch_size, group.num_examples)
+    known = effective_batch_size(measured, group.num_examples)
+    steepest = law.exponent_ci[1]
+    fall = max(law.parameters.get("q", 0.0), _LEAST_FALL)
+    flattest = {"power": law.exponent_ci[0], "saturating": 0.0}.get(law.name, -fall)
+    low, high = band.low.copy(), band.high.copy()
+    with np.errstate(invalid="ignore"):  # at infinite b a power law says nothing, see law_band
+        above, below = effective > known[1], effective < known[0]
+        up, down = np.log(effective[above] / known[1]), np.log(effective[below] / known[0])
+        low[above] = np.fmax(low[above], ends.low[1] * np.exp(flattest * up))
+        high[above] = np.fmin(high[above], ends.high[1] * np.exp(steepest * up))
+        low[below] = np.fmax(low[below], ends.low[0] * np.exp(steepest * down))
+        high[below] = np.fmin(high[below], ends.high[0] * np.exp(flattest * down))
+    return Band(band.batch_size, band.lr_max, np.fmin(low, band.lr_max), np.fmax(high, band.lr_max))
 
 
 def _log_half_width(law: LawFit, log_b: FloatArray) -> FloatArray:

@@ -13,7 +13,7 @@ from analysis.intervals import Interval, profile_cut
 from analysis.laws import LAWS, Law, effective_batch_size
 from analysis.likelihood import FloatArray
 from analysis.maximize import Box, Maxima, Problem, maximize
-from analysis.medians import Medians, fit_medians, sigma_bounds
+from analysis.medians import Medians, anchors, fit_medians, sigma_bounds
 from analysis.profiles import Profile, compute_profile
 from analysis.summaries import Edge, LawFit
 
@@ -68,9 +68,7 @@ def _starts(law: Law, problem: Problem) -> FloatArray:
     """Fill in the best constant and the matching spread for every shape of the law."""
     cells = problem.cells
     shapes = law.shapes(problem.log_b)
-    low = np.where(np.isfinite(cells.low), cells.low, cells.high)
-    high = np.where(np.isfinite(cells.high), cells.high, cells.low)
-    residual = (low + high) / 2 - law.predict(shapes, problem.log_b)
+    residual = anchors(cells) - law.predict(shapes, problem.log_b)
     shapes[:, 1] = np.average(residual, axis=1, weights=cells.weights)
     residual -= shapes[:, 1:2]
     spread = np.sqrt(np.average(residual**2, axis=1, weights=cells.weights))
@@ -87,16 +85,18 @@ def _solve(law: Law, cells: Cells, log_b: FloatArray, medians: Medians) -> _Solu
     best = found.take(ranked[:1])
     n, k = cells.num_units, law.num_parameters
     value = float(best.log_likelihood[0])
-    num_fitted = k + 1  # sigma counts
-    spare = n - num_fitted - 1
-    aicc = (
-        2 * num_fitted - 2 * value + 2 * num_fitted * (num_fitted + 1) / spare
-        if spare > 0
-        else np.inf
-    )
     phi, p_value = _lack_of_fit(medians.log_likelihood - value, n, cells.num_batch_sizes, k)
     starts = np.concatenate([best.parameters, found.parameters[ranked[[len(ranked) // 2]]]])
-    return _Solution(law, problem, best, starts, value, aicc, phi, p_value)
+    return _Solution(law, problem, best, starts, value, _aicc(value, n, k), phi, p_value)
+
+
+def _aicc(log_likelihood: float, num_units: int, k: int) -> float:
+    """Return Akaike's corrected criterion, infinite when there are too few units for it."""
+    num_fitted = k + 1  # sigma counts
+    spare = num_units - num_fitted - 1
+    if spare <= 0:
+        return np.inf
+    return 2 * num_fitted - 2 * log_likelihood + 2 * num_fitted * (num_fitted + 1) / spare
 
 
 def _lack_of_fit(gain: float, num_units: int, num_batch_sizes: int, k: int) -> tuple[float, float]:

@@ -1,5 +1,7 @@
 """Fits and intervals, against slow computations of the same thing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import optimize, stats
@@ -8,7 +10,7 @@ from analysis.bands import law_band, predict_lr_max
 from analysis.bootstrap import bootstrap_half_width, resample_seeds
 from analysis.cells import collect_cells
 from analysis.checks import check_exponent
-from analysis.edges import find_edges
+from analysis.edges import find_edges, find_max_lr
 from analysis.fitting import fit_laws
 from analysis.laws import LAWS, find_law
 from analysis.likelihood import bracket_likelihood
@@ -288,6 +290,19 @@ def test_prediction_at_the_full_batch_is_the_plateau() -> None:
     assert band.low[0] < 2 < band.high[0]
     power = next(law for law in laws if law.name == "power")
     assert np.isnan(law_band(group, power, 1000).lr_max[0])
+
+
+def test_band_far_beyond_the_data_stays_within_the_slopes_of_the_law() -> None:
+    """Where the bend is hardly known, extrapolation is bounded by exponent and plateau."""
+    rng = np.random.default_rng(1)
+    edges = find_edges(simulate_table(lambda b: 2 / (1 + 3000 / b), Design(), rng))
+    laws = fit_laws(edges)
+    group = replace(group_of(laws), edges=find_max_lr(edges))
+    law = next(law for law in laws if law.name == "saturating")
+    inside, outside = law_band(group, law, 512), law_band(group, law, 512 * 16)
+    assert inside.low[0] <= outside.low[0]
+    assert outside.high[0] <= inside.high[0] * 16 ** law.exponent_ci[1] * (1 + 1e-9)
+    assert outside.low[0] < 2 / (1 + 3000 / 8192) < outside.high[0]
 
 
 def test_refused_group_predicts_nothing() -> None:
