@@ -61,6 +61,9 @@ def normalize_table(
         [[8, 'stable', 'unknown'], [8, 'diverged', 'unknown']]
     """
     frame = _rename(frame, source, rename)
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise ResultsError(f"{source} has two columns {twice!r}: keep one")
     if frame.empty:
         raise ResultsError(f"{source} has no rows: there is nothing to fit")
     for name in ("batch_size", "lr"):
@@ -200,7 +203,9 @@ def _convert(frame: pd.DataFrame, source: str, column: Column) -> pd.Series:
 
 def _to_numbers(raw: pd.Series, source: str, column: Column) -> pd.Series:
     """Return numbers, or say which row is none."""
-    numbers = pd.to_numeric(raw, errors="coerce").astype("Float64")
+    # As text first: lists and other objects then are no numbers instead of an exception.
+    plain = raw if pd.api.types.is_numeric_dtype(raw) else raw.astype("string")
+    numbers = pd.to_numeric(plain, errors="coerce").astype("Float64")
     bad = numbers.isna() & raw.notna() & (raw.astype("string").str.strip().str.lower() != "nan")
     if bad.any():
         raise ResultsError(

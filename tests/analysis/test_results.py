@@ -251,3 +251,16 @@ def test_own_table_with_a_trial_twice_is_refused(tmp_path: Path) -> None:
     write_results(pd.concat([small_table(), small_table().tail(1)]), path)
     with pytest.raises(ResultsError, match="row 5 repeats an earlier trial"):
         read_results(path)
+
+
+def test_nested_and_doubled_columns_are_refused_in_one_line(tmp_path: Path) -> None:
+    """What parquet can hold and a table of numbers cannot is named."""
+    path = tmp_path / "x.parquet"
+    columns = {"batch_size": [8], "lr": [[0.1, 0.2]], "verdict": ["stable"]}
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(ResultsError, match=r"lr in row 1 is .*it must be a number"):
+        read_results(path)
+    twice = pa.table([[8], [0.1], [0.1]], names=["batch_size", "lr", "lr"])
+    pq.write_table(twice, path)
+    with pytest.raises(ResultsError, match=r"two columns 'lr'|cannot be read"):
+        read_results(path)
