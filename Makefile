@@ -8,14 +8,16 @@ ARGS ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+ANALYSIS_BIN := .venv-analysis/bin
+ANALYSIS_INSTALLED := .venv-analysis/.installed
 # One thread per process: tests and packs run side by side.
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test test-slow test-all lint format docs bench clean
+.PHONY: help install sweep test test-slow test-analysis test-all lint format docs bench clean
 
 help:  ## Show what make can do
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 	@echo
 	@echo "  make sweep SWEEP=sweeps/least_squares.yaml CLUSTER=auto WANDB=offline"
 
@@ -27,6 +29,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,wandb,dev]'
 	@touch $@
 
+$(ANALYSIS_INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-analysis
+	$(ANALYSIS_BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . pytest hypothesis
+	@touch $@
+
 sweep: $(INSTALLED)  ## Run a sweep and fit it: SWEEP=file CLUSTER=where WANDB=off|offline|online
 	$(BIN)/scaling-sweep run $(SWEEP) --cluster $(CLUSTER) --wandb $(WANDB) $(ARGS)
 
@@ -36,7 +43,11 @@ test: lint  ## Lint, then every test that takes seconds
 test-slow: $(INSTALLED)  ## The tests that take longer: real Ray, faults, simulations
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
 
-test-all: test test-slow  ## Every test
+test-analysis: $(ANALYSIS_INSTALLED)  ## The half that reads rows, in an environment without torch, Ray and W&B
+	$(ANALYSIS_BIN)/python -c 'import importlib.util as u, sys; sys.exit([m for m in ("torch", "ray", "wandb") if u.find_spec(m)] or 0)'
+	$(ANALYSIS_BIN)/python -m pytest -q -p no:cacheprovider -m 'not slow' tests/analysis analysis $(ARGS)
+
+test-all: test test-slow test-analysis  ## Every test
 
 lint: $(INSTALLED)  ## ruff and mypy --strict
 	$(BIN)/ruff check
@@ -54,4 +65,4 @@ bench: $(INSTALLED)  ## Figures against peers; see docs/performance.md
 	$(BIN)/python -m benchmarks
 
 clean:  ## Remove what make built; runs/ stays
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-analysis build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
