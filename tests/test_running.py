@@ -1,17 +1,20 @@
 """A run around its training: what is refused, resumed, left alone, without starting Ray."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from scaling_sweep import running
+from scaling_sweep.clusters import Capacity
 from scaling_sweep.errors import UserError
 from scaling_sweep.planning import Pack
 from scaling_sweep.progress import read_status
 from scaling_sweep.rows import PackRows, rows_of_failure, rows_of_result
 from scaling_sweep.running import run_sweep
 from scaling_sweep.spec import LoadedSweep
+from scaling_sweep.tracking import Tracker
 from tests.run_cases import made_up_result, tiny_packs, tiny_sweep
 
 
@@ -48,9 +51,9 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> list[Pack]:
         sweep: LoadedSweep,
         folder: running.RunFolder,
         packs: Sequence[Pack],
-        cluster: str,
+        capacity: Capacity,
         display: Silent,
-        verbose: bool,
+        tracker: Tracker,
     ) -> bool:
         for pack in packs:
             asked.append(pack)
@@ -59,6 +62,11 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> list[Pack]:
             display.on_pack(pack, rows, 0.1)
         return True
 
+    @contextmanager
+    def connected(cluster: str, *, verbose: bool = False) -> Iterator[Capacity]:
+        yield Capacity(2, 0)
+
+    monkeypatch.setattr(running, "connected", connected)
     monkeypatch.setattr(running, "_train", train)
     return asked
 
