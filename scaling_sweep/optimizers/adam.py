@@ -5,7 +5,14 @@ import math
 import torch
 from torch import Tensor
 
-from scaling_sweep.optimizers.rule import Parameters, State, UpdateRule, decayed, zeros_like
+from scaling_sweep.optimizers.rule import (
+    Parameters,
+    State,
+    UpdateRule,
+    decayed,
+    per_copy,
+    zeros_like,
+)
 
 
 def adam(
@@ -27,7 +34,11 @@ def adam(
         grads = decayed(grads, params, weight_decay)
         return _adam_step(grads, state, beta1, beta2, eps)
 
-    return UpdateRule(_init, update)
+    def move(params: Parameters, grads: Parameters, state: State, lr: Tensor) -> None:
+        grads = decayed(grads, params, weight_decay)
+        _adam_move(params, grads, state, lr, beta1, beta2, eps)
+
+    return UpdateRule(_init, update, move)
 
 
 def adamw(
@@ -49,7 +60,12 @@ def adamw(
         direction, state = _adam_step(grads, state, beta1, beta2, eps)
         return {n: value - weight_decay * params[n] for n, value in direction.items()}, state
 
-    return UpdateRule(_init, update)
+    def move(params: Parameters, grads: Parameters, state: State, lr: Tensor) -> None:
+        for param in params.values():
+            param.mul_(1 - per_copy(lr, param) * weight_decay)
+        _adam_move(params, grads, state, lr, beta1, beta2, eps)
+
+    return UpdateRule(_init, update, move)
 
 
 def _init(params: Parameters) -> State:
@@ -76,6 +92,27 @@ def _adam_step(
         for n, value in first.items()
     }
     return direction, {"first": first, "second": second, "count": {"num_steps": num_steps}}
+
+
+def _adam_move(
+    params: Parameters,
+    grads: Parameters,
+    state: State,
+    lr: Tensor,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> None:
+    """Move stacked copies in place, ``m̂ / (√v̂ + eps)`` rearranged to touch memory less often."""
+    num_steps = state["count"]["num_steps"].add_(1)
+    root_correction = _one_minus_power(beta2, num_steps).sqrt()
+    rate = lr * root_correction / _one_minus_power(beta1, num_steps)
+    for name, param in params.items():
+        grad = grads[name]
+        first = state["first"][name].lerp_(grad, 1 - beta1)
+        second = state["second"][name].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+        step = second.sqrt().add_(per_copy(root_correction * eps, param))
+        param.addcmul_(torch.div(first, step, out=step), per_copy(rate, param), value=-1)
 
 
 def _one_minus_power(beta: float, num_steps: Tensor) -> Tensor:

@@ -1,6 +1,15 @@
 """RMSprop (Hinton's Coursera lectures, 2012), as torch defines it."""
 
-from scaling_sweep.optimizers.rule import Parameters, State, UpdateRule, decayed, zeros_like
+from torch import Tensor
+
+from scaling_sweep.optimizers.rule import (
+    Parameters,
+    State,
+    UpdateRule,
+    decayed,
+    per_copy,
+    zeros_like,
+)
 
 
 def rmsprop(alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0.0) -> UpdateRule:
@@ -25,4 +34,12 @@ def rmsprop(alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0.0) -
         direction = {n: -grad / (second[n].sqrt() + eps) for n, grad in grads.items()}
         return direction, {"second": second}
 
-    return UpdateRule(init, update)
+    def move(params: Parameters, grads: Parameters, state: State, lr: Tensor) -> None:
+        grads = decayed(grads, params, weight_decay)
+        for name, param in params.items():
+            grad = grads[name]
+            second = state["second"][name].mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
+            step = second.sqrt().add_(eps).reciprocal_().mul_(grad)
+            param.addcmul_(step, per_copy(lr, param), value=-1)
+
+    return UpdateRule(init, update, move)

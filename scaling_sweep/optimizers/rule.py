@@ -15,12 +15,14 @@ State: TypeAlias = Mapping[str, Mapping[str, Tensor]]
 class UpdateRule:
     """An optimizer without its learning rate, in the manner of optax.
 
-    The parameters move by ``lr × direction``; nothing here knows ``lr``, so one rule serves all
-    trials of a pack and the training loop maps it over the stacked copies.
+    The parameters move by ``lr × direction``; ``update`` knows no ``lr``, so one rule serves all
+    trials of a pack. It is what defines the rule; ``move`` is the same written for speed.
 
     Attributes:
         init: ``init(params) -> state``: moments by name of moment and of parameter.
-        update: ``update(grads, state, params) -> (direction, state)``, pure.
+        update: ``update(grads, state, params) -> (direction, state)``, pure, for one model.
+        move: ``move(params, grads, state, lr)`` moves stacked copies and their state in place;
+            None has ``move_copies`` map ``update`` over the copies instead.
 
     Example:
         >>> descent = UpdateRule(lambda params: {}, lambda grads, state, params: (
@@ -32,6 +34,42 @@ class UpdateRule:
 
     init: Callable[[Parameters], State]
     update: Callable[[Parameters, State, Parameters], tuple[Parameters, State]]
+    move: Callable[[Parameters, Parameters, State, Tensor], None] | None = None
+
+
+def move_copies(
+    rule: UpdateRule, params: Parameters, grads: Parameters, state: State, lr: Tensor
+) -> None:
+    """Move stacked copies by ``lr × direction``, and their state, in place.
+
+    Args:
+        rule: The optimizer.
+        params: Shape ``[num_copies, ...]`` each.
+        grads: Shape ``[num_copies, ...]`` each.
+        state: Shape ``[num_copies, ...]`` each.
+        lr: Shape ``[num_copies]``.
+
+    Example:
+        >>> weights = {"w": torch.zeros(2, 1)}
+        >>> rule = UpdateRule(lambda params: {}, lambda grads, state, params: (grads, state))
+        >>> move_copies(rule, weights, {"w": torch.ones(2, 1)}, {}, torch.tensor([0.1, 0.5]))
+        >>> weights["w"].flatten()
+        tensor([0.1000, 0.5000])
+    """
+    if rule.move is not None:
+        rule.move(params, grads, state, lr)
+        return
+    direction, moved = torch.func.vmap(rule.update)(grads, state, params)
+    for name, value in params.items():
+        value.addcmul_(direction[name], per_copy(lr, value))
+    for moment, values in state.items():
+        for name, value in values.items():
+            value.copy_(moved[moment][name])
+
+
+def per_copy(numbers: Tensor, like: Tensor) -> Tensor:
+    """Give one number per copy the dimensions and type to multiply a stacked tensor with."""
+    return numbers.view(-1, *[1] * (like.dim() - 1)).to(like.dtype)
 
 
 def zeros_like(params: Parameters) -> dict[str, Tensor]:

@@ -1,6 +1,15 @@
 """Stochastic gradient descent, plain and with heavy-ball or Nesterov momentum."""
 
-from scaling_sweep.optimizers.rule import Parameters, State, UpdateRule, decayed, zeros_like
+from torch import Tensor
+
+from scaling_sweep.optimizers.rule import (
+    Parameters,
+    State,
+    UpdateRule,
+    decayed,
+    per_copy,
+    zeros_like,
+)
 
 
 def sgd(weight_decay: float = 0.0) -> UpdateRule:
@@ -23,7 +32,13 @@ def sgd(weight_decay: float = 0.0) -> UpdateRule:
         grads = decayed(grads, params, weight_decay)
         return {name: -grad for name, grad in grads.items()}, state
 
-    return UpdateRule(lambda params: {}, update)
+    def move(params: Parameters, grads: Parameters, state: State, lr: Tensor) -> None:
+        del state  # there is none
+        grads = decayed(grads, params, weight_decay)
+        for name, param in params.items():
+            param.addcmul_(grads[name], per_copy(lr, param), value=-1)
+
+    return UpdateRule(lambda params: {}, update, move)
 
 
 def momentum(momentum: float = 0.9, weight_decay: float = 0.0) -> UpdateRule:
@@ -66,4 +81,13 @@ def _with_velocity(momentum: float, weight_decay: float, *, nesterov: bool) -> U
             direction = {name: -value for name, value in velocity.items()}
         return direction, {"velocity": velocity}
 
-    return UpdateRule(init, update)
+    def move(params: Parameters, grads: Parameters, state: State, lr: Tensor) -> None:
+        grads = decayed(grads, params, weight_decay)
+        for name, param in params.items():
+            velocity = state["velocity"][name].mul_(momentum).add_(grads[name])
+            rate = per_copy(lr, param)
+            if nesterov:
+                param.addcmul_(grads[name], rate, value=-1)
+            param.addcmul_(velocity, rate, value=-momentum if nesterov else -1)
+
+    return UpdateRule(init, update, move)

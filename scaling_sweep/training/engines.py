@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, vmap
 
-from scaling_sweep.optimizers.rule import UpdateRule
+from scaling_sweep.optimizers.rule import UpdateRule, move_copies
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.copies import Copies, Tensors
 
@@ -60,8 +60,8 @@ class VmapEngine:
     def __init__(self, model: nn.Module, task: Task, rule: UpdateRule) -> None:
         self._model = model
         self._task = task
-        self._gradients = vmap(grad_and_value(self._objective, has_aux=True))
-        self._update = vmap(rule.update)
+        self._rule = rule
+        self._objectives = vmap(self._objective)
         self._losses = vmap(self._objective, in_dims=(0, 0, None, None))
 
     def _objective(
@@ -77,13 +77,14 @@ class VmapEngine:
     ) -> Tensor:
         """Move every copy once, in place, and return its loss before the move."""
         self._model.train()
-        grads, (losses, buffers) = self._gradients(copies.params, copies.buffers, inputs, targets)
-        direction, state = self._update(grads, copies.state, copies.params)
-        copies.buffers.update(buffers)
-        copies.state.update({moment: dict(values) for moment, values in state.items()})
-        for name, param in copies.params.items():
-            lr = copies.lr.view(-1, *[1] * (param.dim() - 1))
-            param.addcmul_(direction[name], lr.to(param.dtype))
+        params = {name: value.detach().requires_grad_() for name, value in copies.params.items()}
+        losses, buffers = self._objectives(params, copies.buffers, inputs, targets)
+        # Copies share nothing, so the gradient of the sum is each copy's own, NaN or not.
+        found = torch.autograd.grad(losses.sum(), list(params.values()), materialize_grads=True)
+        with torch.no_grad():
+            grads = dict(zip(params, found, strict=True))
+            move_copies(self._rule, copies.params, grads, copies.state, copies.lr)
+            copies.buffers.update(buffers)
         detached: Tensor = losses.detach()
         return detached
 
@@ -128,16 +129,19 @@ class LoopEngine:
         params = {name: value[row].requires_grad_() for name, value in _detached(copies.params)}
         loss = self._loss(params, _row(copies.buffers, row), inputs, targets)
         grads = torch.autograd.grad(loss, list(params.values()), materialize_grads=True)
+        own = slice(row, row + 1)
+        state = {
+            moment: {name: value[own] for name, value in values.items()}
+            for moment, values in copies.state.items()
+        }
         with torch.no_grad():
-            state = {moment: _row(values, row) for moment, values in copies.state.items()}
-            direction, state_after = self._rule.update(
-                dict(zip(params, grads, strict=True)), state, params
+            move_copies(
+                self._rule,
+                {name: value[own] for name, value in copies.params.items()},
+                {name: grad.unsqueeze(0) for name, grad in zip(params, grads, strict=True)},
+                state,
+                copies.lr[own],
             )
-            for name in params:
-                copies.params[name][row].add_(direction[name], alpha=float(copies.lr[row]))
-            for moment, values in state_after.items():
-                for name, value in values.items():
-                    copies.state[moment][name][row] = value
         return loss.detach()
 
     def _loss(

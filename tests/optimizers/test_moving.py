@@ -1,0 +1,60 @@
+"""The fast form of each rule does what its defining form does."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from scaling_sweep.optimizers.making import make_rule
+from scaling_sweep.optimizers.rule import UpdateRule, move_copies
+
+CASES: list[tuple[str, Mapping[str, float]]] = [
+    ("sgd", {}),
+    ("sgd", {"weight_decay": 0.1}),
+    ("momentum", {}),
+    ("momentum", {"momentum": 0.5, "weight_decay": 0.1}),
+    ("nesterov", {}),
+    ("nesterov", {"momentum": 0.5, "weight_decay": 0.1}),
+    ("adam", {}),
+    ("adam", {"beta1": 0.0, "beta2": 0.9, "eps": 1e-3, "weight_decay": 0.1}),
+    ("adamw", {}),
+    ("adamw", {"weight_decay": 0.3, "eps": 1e-3}),
+    ("rmsprop", {}),
+    ("rmsprop", {"alpha": 0.5, "eps": 1e-2, "weight_decay": 0.1}),
+]
+
+
+def trajectory(rule: UpdateRule) -> dict[str, Tensor]:
+    """Move three copies with their own rates twenty times along seeded gradients."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw() -> dict[str, Tensor]:
+        shapes = {"weight": (3, 4, 2), "bias": (3, 2)}
+        return {
+            name: torch.randn(shape, generator=generator, dtype=torch.float64)
+            for name, shape in shapes.items()
+        }
+
+    params = draw()
+    state = torch.func.vmap(rule.init)(params)
+    state = {
+        moment: {name: value.clone() for name, value in values.items()}
+        for moment, values in state.items()
+    }
+    for _ in range(20):
+        move_copies(rule, params, draw(), state, torch.tensor([0.0, 0.01, 0.3]))
+    return {**params, **{f"{m}.{n}": v for m, values in state.items() for n, v in values.items()}}
+
+
+@pytest.mark.parametrize(("name", "hyperparameters"), CASES)
+def test_moving_in_place_equals_the_pure_rule(name: str, hyperparameters: Mapping[str, float]):
+    """Parameters and moments after twenty steps are the same, whichever form moved them."""
+    rule = make_rule(name, hyperparameters)
+    assert rule.move is not None
+    expected = trajectory(replace(rule, move=None))
+    actual = trajectory(rule)
+    assert expected.keys() == actual.keys()
+    for key, value in expected.items():
+        torch.testing.assert_close(actual[key], value, rtol=1e-12, atol=1e-14)
