@@ -1,4 +1,4 @@
-"""Measured LR_max held against theory's curves: how far off each is, where, and in words.
+"""Measured LR_max held against theory's curves: how far off each is, and where.
 
 Nothing is fitted here: a theory that is off by 2 × is shown as off by 2 ×.
 """
@@ -8,15 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.formatting import format_exponent, format_number, join_words
+from analysis.agreement_words import describe, describe_exponents
+from analysis.formatting import join_words
 from analysis.summaries import Censoring, MaxLR
-from analysis.theory.curves import Bound, TheoryCurve
+from analysis.theory.curves import TheoryCurve
 from analysis.theory.inputs import FloatArray
 
-# Within this factor a theory is said to hold at a batch size (a choice; grids are often this wide).
-_HOLDS = 1.25
-# Below this a deviation is not worth its digits in a sentence.
-_EXACT = 0.005
+__all__ = ["Agreement", "LogRatio", "compare", "describe", "describe_exponents", "rank"]
 
 
 @dataclass(frozen=True)
@@ -212,107 +210,3 @@ def _find_slope(ratios: Sequence[LogRatio], values: Sequence[float]) -> float | 
     if len(ratios) < 2:
         return None
     return float(np.polyfit(np.log([ratio.batch_size for ratio in ratios]), np.log(values), 1)[0])
-
-
-def describe(curve: TheoryCurve, ratios: Sequence[LogRatio], left_out: Sequence[str] = ()) -> str:
-    """Say in one sentence where a theory holds and by how much it fails elsewhere.
-
-    It holds where it is within a factor of 1.25. Of the batch sizes where it does not, the worst
-    on each side is named.
-
-    Args:
-        curve: The theory.
-        ratios: Its comparison, ascending in batch size.
-        left_out: What was not compared.
-
-    Returns:
-        The sentence, theory's name first.
-    """
-    if not ratios:
-        return f"{curve.name}: nothing to compare. {' '.join(f'{s}.' for s in left_out)}".strip()
-    holds = _describe_run(_longest_run(ratios), ratios)
-    parts = [holds] if holds else ["nowhere within 25 %"]
-    outside = [ratio for ratio in ratios if not _holds(ratio)]
-    high = min(outside, key=lambda ratio: ratio.log_ratio, default=None)
-    low = max(outside, key=lambda ratio: ratio.log_ratio, default=None)
-    if high is not None and high.log_ratio < 0:
-        parts.append(f"{_factor(high)}× too high at B = {high.batch_size}")
-    if low is not None and low.log_ratio > 0:
-        parts.append(f"{_factor(low)}× too low at B = {low.batch_size}")
-    contradicted = _describe_bound(curve, ratios)
-    return f"{curve.name}: {'; '.join([*parts, *contradicted, *left_out])}."
-
-
-def _holds(ratio: LogRatio) -> bool:
-    return bool(abs(ratio.log_ratio) <= np.log(_HOLDS))
-
-
-def _factor(ratio: LogRatio) -> str:
-    return format_number(float(np.exp(abs(ratio.log_ratio))), 2)
-
-
-def _longest_run(ratios: Sequence[LogRatio]) -> tuple[int, int]:
-    """Return the longest run of batch sizes where the theory holds, as a half-open range."""
-    best, start = (0, 0), 0
-    for i, ratio in enumerate(ratios):
-        if not _holds(ratio):
-            start = i + 1
-        elif i + 1 - start > best[1] - best[0]:
-            best = (start, i + 1)
-    return best
-
-
-def _describe_run(run: tuple[int, int], ratios: Sequence[LogRatio]) -> str:
-    """Say where and how well the theory holds; empty when nowhere."""
-    start, stop = run
-    if start == stop:
-        return ""
-    worst = max(np.expm1(abs(ratio.log_ratio)) for ratio in ratios[start:stop])
-    first, last = ratios[start].batch_size, ratios[stop - 1].batch_size
-    if stop - start == len(ratios):
-        where = "at every B"
-    elif first == last:
-        where = f"at B = {first}"
-    elif stop == len(ratios):
-        where = f"at B ≥ {first}"
-    elif start == 0:
-        where = f"at B ≤ {last}"
-    else:
-        where = f"at B = {first} to {last}"
-    size = "within 0.5 %" if worst < _EXACT else f"within {format_number(100 * worst, 2)} %"
-    return f"{size} {where}"
-
-
-def _describe_bound(curve: TheoryCurve, ratios: Sequence[LogRatio]) -> list[str]:
-    """Name the batch sizes whose whole measured interval lies on the wrong side of a bound."""
-    if curve.bound is Bound.UPPER:
-        broken = [ratio for ratio in ratios if ratio.low > 0 and not ratio.overlaps]
-    elif curve.bound is Bound.LOWER:
-        broken = [ratio for ratio in ratios if ratio.high < 0 and not ratio.overlaps]
-    else:
-        return []
-    sizes = join_words([str(ratio.batch_size) for ratio in broken])
-    side = "above" if curve.bound is Bound.UPPER else "below"
-    return [f"measured {side} what it calls {curve.bound} at B = {sizes}"] if broken else []
-
-
-def describe_exponents(agreement: Agreement) -> str:
-    """Put the theory's exponent beside the measured one.
-
-    Args:
-        agreement: A comparison.
-
-    Returns:
-        A sentence; empty when neither is known.
-
-    Example:
-        >>> from analysis.theory import Conditions, CurvatureSummary, Measured
-        >>> from analysis.theory import edge_of_stability_curve
-        >>> known = CurvatureSummary(hessian_top=Measured(2.0))
-        >>> curve = edge_of_stability_curve(known, Conditions(np.array([1.0, 64.0])))
-        >>> describe_exponents(compare([], curve, measured_exponent=0.86))
-        'Exponent at small batches: 0.00 predicted, 0.86 measured.'
-    """
-    known = (("predicted", agreement.exponent), ("measured", agreement.measured_exponent))
-    parts = [f"{format_exponent(value)} {word}" for word, value in known if value is not None]
-    return f"Exponent at small batches: {', '.join(parts)}." if parts else ""
