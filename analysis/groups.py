@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from analysis.checks import check_exponent, predict_exponent
+from analysis.checks import MARGIN, check_exponent, predict_exponent
 from analysis.columns import GROUP_COLUMNS
 from analysis.criteria import Criterion, Kind, Reference, Verdict, judge, needed_columns
 from analysis.edges import find_edges, find_largest_stable, find_max_lr
@@ -52,6 +52,7 @@ def fit_results(
     results: Results,
     criterion: Criterion | None = None,
     predicted: Mapping[str, float | None] | None = None,
+    margin: float = MARGIN,
 ) -> Fit:
     """Fit every group of a table.
 
@@ -59,6 +60,7 @@ def fit_results(
         results: The table.
         criterion: Judge the trials anew by their losses; None keeps the table's verdicts.
         predicted: Exponents to check against, by optimizer; they come before theory's.
+        margin: Half-width of the region around the prediction that counts as equal to it.
 
     Returns:
         The fit, groups in the order of their keys.
@@ -81,11 +83,10 @@ def fit_results(
     groups = []
     for values, rows in frame.groupby(list(GROUP_COLUMNS), sort=True):
         key = GroupKey(*(str(value) for value in values))
-        predicted_exponent = predict_exponent(key.optimizer, predicted)
-        group = _fit_group(rows, key, predicted_exponent)
+        expected = _Expected(predict_exponent(key.optimizer, predicted), margin)
+        group = _fit_group(rows, key, expected)
         sensitivity = tuple(
-            _try_criterion(rows, predicted_exponent, other)
-            for other in _other_criteria(rows, criterion)
+            _try_criterion(rows, expected, other) for other in _other_criteria(rows, criterion)
         )
         group = replace(group, sensitivity=sensitivity)
         warnings = (*results.warnings, *group.warnings, *warn_sensitivity(group))
@@ -109,6 +110,14 @@ def _judged(results: Results, criterion: Criterion | None) -> pd.DataFrame:
                 f"the column with --map {name}=COLUMN, or choose another criterion"
             )
     return results.frame.assign(verdict=judge(criterion, results.frame).astype("string"))
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """What the exponent is held against."""
+
+    exponent: float | None
+    margin: float
 
 
 @dataclass(frozen=True)
@@ -167,7 +176,7 @@ class _Answer:
         return self.laws[0] if self.laws else None
 
 
-def _answer(rows: pd.DataFrame, edges: tuple[Edge, ...], predicted: float | None) -> _Answer:
+def _answer(rows: pd.DataFrame, edges: tuple[Edge, ...], expected: _Expected) -> _Answer:
     """Fit the laws and hold their exponent against the predicted one, or say why not."""
     usable = _select(rows, edges)
     refused = usable.refused or refuse_edges(usable.edges)
@@ -178,15 +187,16 @@ def _answer(rows: pd.DataFrame, edges: tuple[Edge, ...], predicted: float | None
     laws = laws if refused is None else ()
     kept = [law for law in laws if law.kept]
     ci = _union([law.exponent_ci for law in kept])
-    check = check_exponent(predicted, ci, _union([law.exponent_ci90 for law in kept]))
+    ci90 = _union([law.exponent_ci90 for law in kept])
+    check = check_exponent(expected.exponent, ci, ci90, expected.margin)
     return _Answer(usable, laws, refused, ci, check)
 
 
-def _fit_group(rows: pd.DataFrame, key: GroupKey, predicted: float | None) -> GroupFit:
+def _fit_group(rows: pd.DataFrame, key: GroupKey, expected: _Expected) -> GroupFit:
     """Say everything about one group but how it depends on the criterion."""
     seed_edges = find_edges(rows)
     edges = find_max_lr(seed_edges)
-    answer = _answer(rows, seed_edges, predicted)
+    answer = _answer(rows, seed_edges, expected)
     best, usable = answer.best, answer.usable
     num_failed = int((rows["verdict"] == Verdict.FAILED).sum())
     failed = (f"{num_failed} of {len(rows)} trials failed and say nothing.",) if num_failed else ()
@@ -235,12 +245,10 @@ def _other_criteria(rows: pd.DataFrame, criterion: Criterion | None) -> tuple[Cr
     )
 
 
-def _try_criterion(
-    rows: pd.DataFrame, predicted: float | None, criterion: Criterion
-) -> Sensitivity:
+def _try_criterion(rows: pd.DataFrame, expected: _Expected, criterion: Criterion) -> Sensitivity:
     """Fit one group under another criterion."""
     judged = rows.assign(verdict=judge(criterion, rows))
-    answer = _answer(judged, find_edges(judged), predicted)
+    answer = _answer(judged, find_edges(judged), expected)
     best = answer.best
     return Sensitivity(
         str(criterion),

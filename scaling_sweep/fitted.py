@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from analysis.criteria import Criterion
     from analysis.results import Results
     from analysis.summaries import Fit
+    from scaling_sweep.spec import CheckSpec
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,15 @@ def _fit(
     from analysis.results import read_results
 
     results = read_results(table, rename or {})
-    return results, fit_results(results, criterion, _predictions(results.sweep_text))
+    check = _read_check(results.sweep_text)
+    return results, fit_results(results, criterion, check.predicted, check.margin)
 
 
-def _predictions(sweep_text: str | None) -> Mapping[str, float]:
-    """Return the exponents that the sweep file in the table's metadata predicts itself."""
-    if sweep_text is None or "check:" not in sweep_text:
-        return {}
-    from scaling_sweep.spec import parse_sweep
+def _read_check(sweep_text: str | None) -> "CheckSpec":
+    """Return what the sweep file in the table's metadata holds its exponents against."""
+    from scaling_sweep.spec import CheckSpec, parse_sweep
 
-    return parse_sweep(sweep_text).spec.check.predicted
+    # A table may be older than today's sweep files: only the section that matters is read.
+    if sweep_text is None or "\ncheck:" not in sweep_text:
+        return CheckSpec()
+    return parse_sweep(sweep_text).spec.check

@@ -15,19 +15,19 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("path", list(render_pages()), ids=lambda path: path.name)
-def test_generated_pages_are_not_stale(path: Path):
+def test_generated_pages_are_not_stale(path: Path) -> None:
     """Every generated page is what the code would write now; `make docs` mends it."""
     assert path.read_text() == render_pages()[path]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_shows_an_example_in_its_help(name: str):
+def test_every_command_shows_an_example_in_its_help(name: str) -> None:
     """The help of each command holds a line that can be typed."""
     shown = CliRunner().invoke(main, [name, "--help"]).output
     assert re.search(rf"^ +scaling-sweep {name} ?\S*", shown, re.MULTILINE)
 
 
-def test_the_own_task_page_quotes_its_example():
+def test_the_own_task_page_quotes_its_example() -> None:
     """Each line of code on the page about one's own task stands in the example it names."""
     page = (ROOT / "docs/own_task.md").read_text()
     [block] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
@@ -40,7 +40,7 @@ def test_the_own_task_page_quotes_its_example():
     assert yaml.safe_load(snippet)["task"] == sweep.task.model_dump()
 
 
-def test_every_sweep_says_its_question_first():
+def test_every_sweep_says_its_question_first() -> None:
     """Each study in sweeps/ begins with a comment that ends in a question mark somewhere."""
     for path in [*(ROOT / "sweeps").glob("*.yaml"), ROOT / "docs/examples/spirals.yaml"]:
         comment = re.match(r"(#.*\n)+", path.read_text())

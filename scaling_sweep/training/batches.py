@@ -102,8 +102,8 @@ class Batches:
         indices = torch.stack([self._indices[self._place[seed]].draw() for seed in wanted])
         if self._task.dataset is not None:
             return self._collated(wanted, indices, rows)
-        index = indices[rows].to(self._device)
-        return self._inputs[index], self._targets[index]
+        index = indices.to(self._device)
+        return _lay_out(self._inputs[index], rows), _lay_out(self._targets[index], rows)
 
     def _fresh(self, wanted: Sequence[int], rows: Tensor) -> Batch:
         assert self._task.stream is not None
@@ -135,4 +135,11 @@ class Batches:
     def _spread(self, drawn: Sequence[Batch], rows: Tensor) -> Batch:
         inputs = torch.stack([batch[0] for batch in drawn]).to(self._device)
         targets = torch.stack([batch[1] for batch in drawn]).to(self._device)
-        return inputs[rows], targets[rows]
+        return _lay_out(inputs, rows), _lay_out(targets, rows)
+
+
+def _lay_out(drawn: Tensor, rows: Tensor) -> Tensor:
+    """Give each copy its seed's batch; the copies of a single seed share one in memory."""
+    if len(drawn) == 1:
+        return drawn.expand(len(rows), *drawn.shape[1:])
+    return drawn[rows.to(drawn.device)]

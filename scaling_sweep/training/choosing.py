@@ -13,8 +13,10 @@ from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.copies import Copies
 from scaling_sweep.training.engines import Engine, LoopEngine, VmapEngine
 
-# Steps timed after one that warms up; the fastest counts, because machines only ever lag.
-_NUM_TIMED_STEPS = 2
+# Steps timed in turn after one that warms up; the fastest counts, because machines only ever lag.
+_NUM_TIMED_STEPS = 5
+# The loop must be this much faster to be chosen: a tie is noise, and vmap is what packs are for.
+_LOOP_ADVANTAGE = 1.15
 # The loop's time is proportional to its copies, so a few of them tell.
 _MAX_LOOP_COPIES = 4
 # A shorter pack ends before the probe could pay.
@@ -67,8 +69,15 @@ def choose_engine(
     if wanted == "vmap" or batch.num_steps < _MIN_STEPS_TO_PROBE or len(copies) == 1:
         return stacked
     few = min(_MAX_LOOP_COPIES, len(copies))
-    vmap_time = _time_per_copy(stacked, copies, batch, len(copies))
-    return stacked if vmap_time < _time_per_copy(loop, copies, batch, few) else loop
+    at_once, one_by_one = (
+        _Probe(stacked, copies, batch, len(copies)),
+        _Probe(loop, copies, batch, few),
+    )
+    for _ in range(1 + _NUM_TIMED_STEPS):
+        at_once.step()
+        one_by_one.step()
+    is_slower = at_once.seconds_per_copy() > _LOOP_ADVANTAGE * one_by_one.seconds_per_copy()
+    return loop if is_slower else stacked
 
 
 def is_random(model: nn.Module, task: Task, inputs: Tensor, targets: Tensor) -> bool:
@@ -102,7 +111,7 @@ def why_not_vmap(
         # Stacked masks would depend on the pack's size, and a trial must not know its mates.
         return "it draws random numbers, as dropout does"
     try:
-        _steps(engine, copies, batch, num_copies=min(2, len(copies)), num_steps=1)
+        _Probe(engine, copies, batch, num_copies=min(2, len(copies))).step()
     except RuntimeError as error:
         return str(error).strip().splitlines()[0][:200]
     return None
@@ -110,24 +119,35 @@ def why_not_vmap(
 
 def time_step(engine: Engine, copies: Copies, batch: ProbeBatch) -> float:
     """Return the seconds one step of the whole pack takes, the copies left as they are."""
-    return _time_per_copy(engine, copies, batch, len(copies)) * len(copies)
+    probe = _Probe(engine, copies, batch, len(copies))
+    for _ in range(1 + _NUM_TIMED_STEPS):
+        probe.step()
+    return probe.seconds_per_copy() * len(copies)
 
 
-def _time_per_copy(engine: Engine, copies: Copies, batch: ProbeBatch, num_copies: int) -> float:
-    return min(_steps(engine, copies, batch, num_copies, 1 + _NUM_TIMED_STEPS)[1:]) / num_copies
+class _Probe:
+    """Takes steps on a scratch copy and times them."""
 
+    def __init__(self, engine: Engine, copies: Copies, batch: ProbeBatch, num_copies: int) -> None:
+        self._engine = engine
+        self._scratch = copies.select(torch.arange(num_copies, device=copies.lr.device))
+        self._inputs, self._targets = batch.inputs[:num_copies], batch.targets[:num_copies]
+        self._seconds: list[float] = []
 
-def _steps(
-    engine: Engine, copies: Copies, batch: ProbeBatch, num_copies: int, num_steps: int
-) -> list[float]:
-    """Take steps on a scratch copy and return the seconds of each."""
-    rows = torch.arange(num_copies, device=copies.lr.device)
-    scratch = copies.select(rows)
-    seconds = []
-    for _ in range(num_steps):
-        begin = time.perf_counter()
-        engine.step(scratch, batch.inputs[:num_copies], batch.targets[:num_copies], [])
-        if copies.lr.is_cuda:
+    def step(self) -> None:
+        """Take one step."""
+        begin = self._now()
+        self._engine.step(self._scratch, self._inputs, self._targets, [])
+        self._seconds.append(self._now() - begin)
+
+    def seconds_per_copy(self) -> float:
+        """Return the time of the fastest step after the first, shared by the copies."""
+        return min(self._seconds[1:]) / len(self._scratch)
+
+    def _now(self) -> float:
+        # On a busy machine wall time says more about the neighbours than about the step.
+        if not self._scratch.lr.is_cuda and torch.get_num_threads() == 1:
+            return time.thread_time()
+        if self._scratch.lr.is_cuda:
             torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - begin)
-    return seconds
+        return time.perf_counter()

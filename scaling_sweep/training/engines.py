@@ -122,7 +122,8 @@ class LoopEngine:
             for row in range(len(copies)):
                 if noise_seeds:
                     torch.manual_seed(noise_seeds[row])
-                losses.append(self._step_one(copies, row, inputs[row], targets[row]))
+                # A clone: copies of a seed share one batch, and a model may write into its input.
+                losses.append(self._step_one(copies, row, inputs[row].clone(), targets[row]))
         return torch.stack(losses)
 
     def _step_one(self, copies: Copies, row: int, inputs: Tensor, targets: Tensor) -> Tensor:

@@ -16,9 +16,11 @@ from scaling_sweep.training.choosing import ProbeBatch, choose_engine, time_step
 from scaling_sweep.training.copies import Point, stack_points
 from scaling_sweep.training.pack import initial_model, make_batches
 
-# Copies beyond 48 gain nothing on a CPU and lose a little (measured, LOG 2026-11-20); a GPU is
-# filled by more (guess).
-_MAX_COPIES_CPU, _MAX_COPIES_GPU = 48, 512
+# On a CPU packs gain up to about here and then lose: the parameters of 48 copies of the digits MLP
+# (measured, LOG 2026-11-20). Large models are packed all the same, to keep trials of Ray few.
+_CPU_PACK_BYTES, _MIN_COPIES = 5 * 2**20, 8
+# A GPU is filled by more; beyond this a pack says too seldom how far it is (guesses).
+_MAX_COPIES = 512
 # All copies together may take this much memory for weights, gradients and moments (guess).
 _MAX_PACK_BYTES = 2**30
 _BYTES_PER_PARAMETER = 4 * 5
@@ -132,8 +134,10 @@ def _first_loss(spec: SweepSpec, task: Task) -> tuple[torch.Tensor, int]:
 def _max_copies(num_parameters: int, spec: SweepSpec) -> int:
     if spec.resources.max_trials_per_pack is not None:
         return spec.resources.max_trials_per_pack
-    most = _MAX_COPIES_GPU if spec.resources.gpus else _MAX_COPIES_CPU
-    return max(1, min(most, _MAX_PACK_BYTES // (_BYTES_PER_PARAMETER * max(1, num_parameters))))
+    size = max(1, num_parameters)
+    fitting = _MAX_PACK_BYTES // (_BYTES_PER_PARAMETER * size)
+    fast = _MAX_COPIES if spec.resources.gpus else max(_MIN_COPIES, _CPU_PACK_BYTES // (4 * size))
+    return max(1, min(fitting, fast, _MAX_COPIES))
 
 
 def time_packs(spec: SweepSpec, task: Task, num_trials: int) -> tuple[TimedPack, ...]:

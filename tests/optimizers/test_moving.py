@@ -49,7 +49,9 @@ def trajectory(rule: UpdateRule) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(("name", "hyperparameters"), CASES)
-def test_moving_in_place_equals_the_pure_rule(name: str, hyperparameters: Mapping[str, float]):
+def test_moving_in_place_equals_the_pure_rule(
+    name: str, hyperparameters: Mapping[str, float]
+) -> None:
     """Parameters and moments after twenty steps are the same, whichever form moved them."""
     rule = make_rule(name, hyperparameters)
     assert rule.move is not None

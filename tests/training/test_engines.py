@@ -159,7 +159,9 @@ def test_batch_normalisation_keeps_its_statistics_alike_in_both_engines() -> Non
 def test_the_faster_engine_is_chosen(faster: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where both can train a model, a probe's clock decides."""
     monkeypatch.setattr(
-        choosing, "_time_per_copy", lambda engine, *_: 1.0 if engine.name == faster else 2.0
+        choosing._Probe,
+        "seconds_per_copy",
+        lambda probe: 1.0 if probe._engine.name == faster else 2.0,
     )
 
     assert train_only(make_spec(engine="auto"), net_task()).engine == faster

@@ -40,7 +40,16 @@ def test_a_good_task_is_measured() -> None:
     assert facts.num_examples == 96
     assert facts.num_parameters == 4 * 5 + 5 + 5 + 1
     assert 0 < facts.initial_loss < 10
-    assert facts.max_trials_per_pack == 48
+    assert facts.max_trials_per_pack == 512
+
+
+def test_a_pack_on_a_cpu_keeps_its_parameters_near() -> None:
+    """A model of the digits MLP's size packs 48 to 50 copies: five mebibytes of parameters."""
+    digits_sized = net_task(lambda: nn.Sequential(nn.Linear(4, 4373), nn.Linear(4373, 1)))
+    facts = inspect_task(tiny_sweep(), digits_sized)
+
+    assert facts.num_parameters == 5 * 4373 + 4374 == 26_239
+    assert facts.max_trials_per_pack == 5 * 2**20 // (4 * 26_239) == 49
 
 
 def test_a_pack_is_as_large_as_the_file_says() -> None:
