@@ -123,7 +123,8 @@ def compare_eigenvalues(width: int, num_steps: int, repeats: int) -> None:
     """Print products, time and agreement at equal tolerance."""
     problem = Problem.make(width, num_steps)
     print(
-        f"\n{problem.objective.size:,} parameters, {num_steps} steps: both ends of the Hessian, top of the GGN"
+        f"\n{problem.objective.size:,} parameters, {num_steps} steps: "
+        "both ends of the Hessian, top of the GGN"
     )
     for kind in Curvature:
         for rtol in TOLERANCES:
@@ -157,7 +158,7 @@ def compare_batches(num_steps: int, repeats: int) -> None:
         for lane in range(NUM_BATCHES):
             data = Examples(batches.inputs[lane], batches.targets[lane])
             operator = DataOperator(problem.objective, data)
-            ends = find_extremes(operator, starts[lane], 1e-2, 30, top_only=True)
+            ends = find_extremes(operator, starts[lane], 1e-3, 50, top_only=True)
             values.append(ends.top.value)
             num_products += ends.num_products
         return Timed(np.array(values), num_products, time.perf_counter() - begin)

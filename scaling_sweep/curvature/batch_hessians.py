@@ -57,8 +57,8 @@ def measure_batch_spectrum(
     batches: Examples,
     generator: torch.Generator,
     kind: Curvature = Curvature.HESSIAN,
-    rtol: float = 1e-2,
-    max_products: int = 30,
+    rtol: float = 1e-3,
+    max_products: int = 50,
     workspace: Workspace | None = None,
 ) -> BatchSpectrum:
     """Find the largest eigenvalue of every mini-batch's matrix, many at once.

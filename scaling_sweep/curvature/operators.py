@@ -2,7 +2,8 @@
 
 Every operator maps vectors of shape ``[num_lanes, size]`` to the same shape. In a ``DataOperator``
 all lanes share one matrix, that of the whole data; in a ``BatchOperator`` each lane has the matrix
-of its own mini-batch. Both stay within a stated number of bytes beside their arguments.
+of its own mini-batch, and lanes of zeros cost nothing. Both stay within a stated number of bytes
+beside their arguments.
 """
 
 from collections.abc import Callable, Iterator
@@ -110,28 +111,27 @@ class BatchOperator:
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Multiply, shape ``[num_lanes, size]`` to the same."""
-        self.num_products += len(vectors)
-        lanes = self._workspace.num_lanes(self._micro_batch)
         result = torch.zeros_like(vectors)
-        for some, batches, out in zip(
-            torch.split(vectors, lanes),
-            self._batches.split(lanes),
-            torch.split(result, lanes),
-            strict=True,
-        ):
-            self._add(out, some, batches)
+        busy = (vectors.norm(dim=1) > 0).nonzero()[:, 0]
+        self.num_products += len(busy)
+        for lanes in torch.split(busy, self._workspace.num_lanes(self._micro_batch)):
+            if len(lanes):
+                batches = self._batches.select(lanes.to(self._batches.inputs.device))
+                result[lanes] = self._multiply(vectors[lanes], batches)
         return result
 
-    def _add(self, result: Tensor, vectors: Tensor, batches: Examples) -> None:
+    def _multiply(self, vectors: Tensor, batches: Examples) -> Tensor:
         def product(vector: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
             return self._objective.product(self._kind, vector, inputs, targets)
 
+        result = torch.zeros_like(vectors)
         for begin in range(0, self.batch_size, self._micro_batch):
             part = slice(begin, begin + self._micro_batch)
             inputs = self._objective.to_like(batches.inputs[:, part])
             targets = self._objective.to_like(batches.targets[:, part])
             share = inputs.shape[1] / self.batch_size
             result.add_(vmap(product)(vectors, inputs, targets), alpha=share)
+        return result
 
 
 def lane_gradients(

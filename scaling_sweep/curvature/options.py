@@ -25,8 +25,8 @@ class CurvatureOptions:
             ``Policy.BATCH``, where one example alone has no loss.
         num_noise_batches: Mini-batches for each probe of Hessian noise, and for gradient noise.
         noise_sizes: The two sizes of the two-batch estimate of gradient noise.
-        rtol: Wanted residual of full-data eigenvalues against the largest.
-        batch_rtol: The same of mini-batch eigenvalues.
+        rtol: Wanted residual of full-data eigenvalues, relative; see ``find_extremes``.
+        batch_rtol: The same of mini-batch eigenvalues; see ``find_top_values``.
         max_products: Bound on products for each pair of full-data eigenvalues.
         max_batch_products: Bound on products for each mini-batch.
         optimizers: Adam-like rules whose preconditioned sharpness is wanted.
@@ -48,9 +48,9 @@ class CurvatureOptions:
     num_noise_batches: int = 256
     noise_sizes: tuple[int, int] = (1, 128)
     rtol: float = 1e-3
-    batch_rtol: float = 1e-2
+    batch_rtol: float = 1e-3
     max_products: int = 100
-    max_batch_products: int = 30
+    max_batch_products: int = 50
     optimizers: tuple[AdaptiveOptimizer, ...] = ()
     num_moment_steps: int = 300
     policy: Policy = Policy.RUNNING

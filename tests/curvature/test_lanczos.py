@@ -148,7 +148,12 @@ def test_no_more_products_than_eigsh_on_the_digits() -> None:
 
     ends = find_extremes(ours, start, 1e-4)
     known = eigsh(
-        as_scipy(theirs, objective.size), k=2, which="BE", tol=1e-4, return_eigenvectors=False
+        as_scipy(theirs, objective.size),
+        k=2,
+        which="BE",
+        tol=1e-4,
+        v0=start.numpy(),
+        return_eigenvectors=False,
     )
 
     assert [ends.bottom.value, ends.top.value] == pytest.approx(known.tolist(), rel=1e-5)
