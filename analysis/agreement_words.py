@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 HOLDS: Final = 1.25
 # Below this a deviation is not worth its digits in a sentence.
 _EXACT = 0.005
+# More batch sizes than these are not named one by one (by eye).
+_MAX_NAMED = 3
 
 
 def describe(curve: TheoryCurve, ratios: Sequence["LogRatio"], left_out: Sequence[str] = ()) -> str:
@@ -94,9 +96,13 @@ def _describe_bound(curve: TheoryCurve, ratios: Sequence["LogRatio"]) -> list[st
         broken = [ratio for ratio in ratios if ratio.high < 0 and not ratio.overlaps]
     else:
         return []
-    sizes = join_words([str(ratio.batch_size) for ratio in broken])
+    if not broken:
+        return []
+    sizes = [str(ratio.batch_size) for ratio in broken]
+    many = f"{len(sizes)} batch sizes, B = {sizes[0]} to {sizes[-1]}"
+    where = f"B = {join_words(sizes)}" if len(sizes) <= _MAX_NAMED else many
     side = "above" if curve.bound is Bound.UPPER else "below"
-    return [f"measured {side} what it calls {curve.bound} at B = {sizes}"] if broken else []
+    return [f"measured {side} what it calls {curve.bound} at {where}"]
 
 
 def describe_exponents(agreement: "Agreement") -> str:

@@ -121,6 +121,6 @@ CURVATURE_COLUMNS: tuple[Column, ...] = (
     Column("value", "float64", "see unit", "The number; empty for a density."),
     Column("stderr", "float64", "see unit", "Its standard error: 0 exact, empty unknown."),
     Column("unit", "string", "", "Unit of value and stderr."),
-    Column("nodes", "list<float64>", "loss/parameter²", "Eigenvalues of a density, else empty."),
-    Column("weights", "list<float64>", "", "Share of each node; they sum to 1."),
+    Column("nodes", "list of float64", "loss/parameter²", "Eigenvalues of a density, else empty."),
+    Column("weights", "list of float64", "", "Share of each node; they sum to 1."),
 )

@@ -39,7 +39,7 @@ _TYPES = {
     "string": pa.string(),
     "int64": pa.int64(),
     "float64": pa.float64(),
-    "list<float64>": pa.list_(pa.float64()),
+    "list of float64": pa.list_(pa.float64()),
 }
 _SCHEMA = pa.schema([pa.field(c.name, _TYPES[c.dtype]) for c in CURVATURE_COLUMNS])
 _NEVER_EMPTY = ("point", "step", "seed", "optimizer", "matrix", "quantity")

@@ -46,3 +46,34 @@ GLOSSARY = (
         for outcome, meaning in OUTCOME_MEANINGS.items()
     ),
 )
+
+THEORY_GLOSSARY = (
+    Entry(
+        "curvature, Hessian",
+        "How fast the slope of the loss changes as the parameters move; the Hessian holds it for "
+        "every direction. Where it is large, steps must be small.",
+    ),
+    Entry(
+        "largest eigenvalue, λ₁",
+        "Curvature in the steepest direction. Plain gradient descent on all the data overshoots "
+        "there beyond a learning rate of 2/λ₁.",
+    ),
+    Entry(
+        "Gauss–Newton matrix",
+        "The part of the Hessian that is never negative; some theories want it in its place.",
+    ),
+    Entry(
+        "gradient noise scale",
+        "The batch size at which a batch's gradient is as much noise as signal.",
+    ),
+    Entry(
+        "r.m.s. log error",
+        "Typical size of ln(measured/predicted): 0.1 is off by 10 %, 0.7 by a factor of 2.",
+    ),
+    Entry(
+        "upper bound, lower bound",
+        "A theory that says what LR_max cannot exceed, or what it at least is; a measurement on "
+        "the wrong side speaks against its assumptions.",
+    ),
+)
+"""Words that only a report with curvature needs."""

@@ -12,14 +12,22 @@ import pandas as pd
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from analysis import formatting, sentences
+from analysis import formatting, sentences, theory_words
 from analysis.criteria import Criterion
-from analysis.figures.album import Picture, draw_pictures, judge_again, select_trials
+from analysis.curvature_table import CurvatureTable
+from analysis.figures.album import (
+    Picture,
+    draw_curvature,
+    draw_pictures,
+    judge_again,
+    select_trials,
+)
 from analysis.figures.canvas import render_svg
-from analysis.glossary import GLOSSARY
+from analysis.glossary import GLOSSARY, THEORY_GLOSSARY
 from analysis.results import Results
 from analysis.summaries import Fit, GroupFit, Outcome
 from analysis.sweep_text import find_criterion, find_name, find_question
+from analysis.theory_view import TheoryView, view_theory
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -82,6 +90,7 @@ class GroupView:
         badge: Its outcome.
         pictures: Its figures.
         failures: Its failed trials by reason, the most frequent first.
+        theory: Theory beside its edge, None when no curvature was measured.
     """
 
     fit: GroupFit
@@ -89,6 +98,7 @@ class GroupView:
     badge: Badge
     pictures: tuple[Picture, ...]
     failures: tuple[Failure, ...]
+    theory: TheoryView | None = None
 
 
 def write_report(
@@ -97,6 +107,7 @@ def write_report(
     curves: pd.DataFrame | None,
     path: Path,
     criterion: Criterion | None = None,
+    curvature: CurvatureTable | None = None,
 ) -> None:
     """Write the report of a fit as one HTML page.
 
@@ -106,12 +117,17 @@ def write_report(
         curves: The table of loss curves, None when there is none.
         path: Where to write; its folder exists.
         criterion: How the trials were judged again, None when by the table's own verdicts.
+        curvature: Measured curvature of the task, None when there is none.
     """
-    path.write_text(render_report(fit, results, curves, criterion), encoding="utf-8")
+    path.write_text(render_report(fit, results, curves, criterion, curvature), encoding="utf-8")
 
 
 def render_report(
-    fit: Fit, results: Results, curves: pd.DataFrame | None, criterion: Criterion | None = None
+    fit: Fit,
+    results: Results,
+    curves: pd.DataFrame | None,
+    criterion: Criterion | None = None,
+    curvature: CurvatureTable | None = None,
 ) -> str:
     """Make the page.
 
@@ -120,11 +136,31 @@ def render_report(
         results: The table it was found in.
         curves: The table of loss curves, None when there is none.
         criterion: How the trials were judged again, None when by the table's own verdicts.
+        curvature: Measured curvature of the task, None when there is none.
 
     Returns:
         HTML. Every string from the table or the sweep file is escaped.
     """
     results = judge_again(results, criterion)
+    page = _make_environment().get_template("report.html.j2")
+    return page.render(
+        title=find_name(results.sweep_text or "") or Path(results.source).stem,
+        question=find_question(results.sweep_text or ""),
+        groups=list(collect_groups(fit, results, curves, curvature)),
+        curvature=curvature,
+        curvature_pictures=list(draw_curvature(curvature)) if curvature else [],
+        judged=sentences.describe_criterion(criterion or _find_judge(results)),
+        results=results,
+        facts=list(list_facts(results.environment)),
+        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        sentences=sentences,
+        theory_words=theory_words,
+        glossary=GLOSSARY if curvature is None else (*GLOSSARY, *THEORY_GLOSSARY),
+    )
+
+
+def _make_environment() -> jinja2.Environment:
+    """Return what turns the template into a page, escaping every string."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -143,17 +179,7 @@ def render_report(
         "headline": sentences.headline,
         "data_uri": embed_figure,
     }
-    return environment.get_template("report.html.j2").render(
-        title=find_name(results.sweep_text or "") or Path(results.source).stem,
-        question=find_question(results.sweep_text or ""),
-        groups=list(collect_groups(fit, results, curves)),
-        judged=sentences.describe_criterion(criterion or _find_judge(results)),
-        results=results,
-        facts=list(list_facts(results.environment)),
-        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        sentences=sentences,
-        glossary=GLOSSARY,
-    )
+    return environment
 
 
 def _find_judge(results: Results) -> Criterion | None:
@@ -161,13 +187,19 @@ def _find_judge(results: Results) -> Criterion | None:
     return None if results.sweep_text is None else find_criterion(results.sweep_text)
 
 
-def collect_groups(fit: Fit, results: Results, curves: pd.DataFrame | None) -> Iterator[GroupView]:
+def collect_groups(
+    fit: Fit,
+    results: Results,
+    curves: pd.DataFrame | None,
+    curvature: CurvatureTable | None = None,
+) -> Iterator[GroupView]:
     """Gather what the page shows, group by group.
 
     Args:
         fit: What was found.
         results: The table it was found in.
         curves: The table of loss curves, None when there is none.
+        curvature: Measured curvature of the task, None when there is none.
 
     Yields:
         One view per group, in the order of the fit.
@@ -181,6 +213,7 @@ def collect_groups(fit: Fit, results: Results, curves: pd.DataFrame | None) -> I
             badge=choose_badge(group),
             pictures=tuple(draw_pictures(group, trials, curves)),
             failures=tuple(count_failures(trials)),
+            theory=None if curvature is None else view_theory(group, curvature),
         )
 
 

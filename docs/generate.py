@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from analysis.columns import COLUMNS
+from analysis.columns import COLUMNS, Column
+from analysis.curvature_columns import CURVATURE_COLUMNS, Quantity
 from scaling_sweep.cli import COMMANDS, main
 from scaling_sweep.spec.schema import schema_text
 
@@ -42,18 +43,29 @@ def _help(command: click.Command, context: click.Context) -> str:
 
 
 def _columns() -> str:
-    rows = [
-        f"| `{column.name}` | {column.dtype.lower()} | {column.unit} | {column.description} |"
-        for column in COLUMNS
-    ]
-    head = [
+    parts = [
         _NOTE,
         "# Columns of results.parquet\n",
         "One row per trial. `fit` needs `batch_size`, `lr` and `verdict` only.\n",
-        "| column | type | unit | meaning |",
-        "| --- | --- | --- | --- |",
+        *_table(COLUMNS),
+        "\n# Columns of curvature.parquet\n",
+        "One row per measured number, or per density of eigenvalues. Optional, beside the table of",
+        "trials; the report then holds theory against the measurement.\n",
+        *_table(CURVATURE_COLUMNS),
+        "\n`quantity` is one of:\n",
+        "| quantity | unit |",
+        "| --- | --- |",
+        *(f"| {quantity} | {quantity.unit} |" for quantity in Quantity),
     ]
-    return "\n".join([*head, *rows]) + "\n"
+    return "\n".join(parts) + "\n"
+
+
+def _table(columns: tuple[Column, ...]) -> list[str]:
+    rows = [
+        f"| `{column.name}` | {column.dtype.lower()} | {column.unit} | {column.description} |"
+        for column in columns
+    ]
+    return ["| column | type | unit | meaning |", "| --- | --- | --- | --- |", *rows]
 
 
 if __name__ == "__main__":

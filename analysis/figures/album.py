@@ -8,14 +8,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.criteria import Criterion, judge
+from analysis.curvature_table import CurvatureTable
 from analysis.figures.canvas import save_figure
+from analysis.figures.density import density_figure
 from analysis.figures.edges import edge_figure
 from analysis.figures.losses import compute_losses, loss_figure
 from analysis.figures.outcomes import outcome_figure
 from analysis.figures.sensitivity import sensitivity_figure
+from analysis.figures.theory import theory_figure
 from analysis.formatting import group_title
 from analysis.results import Results
 from analysis.summaries import Fit, GroupFit, GroupKey
+from analysis.theory_beside import TheoryComparison, compare_theories
 
 _EDGES_CAPTION = (
     "Each dot is the learning rate above which training no longer works at that batch size, with "
@@ -128,6 +132,52 @@ def draw_pictures(
         )
 
 
+def draw_theories(group: GroupFit, comparison: TheoryComparison) -> Iterator[Picture]:
+    """Draw theory beside one group's measurement.
+
+    Args:
+        group: A fitted or refused group.
+        comparison: Its theories.
+
+    Yields:
+        One picture from the nearest point, none when there is nothing to compare.
+    """
+    if comparison.silence:
+        return
+    at = comparison.nearest
+    yield Picture(
+        "theory",
+        theory_figure(group, at),
+        "Theory beside the measurement.",
+        f"Dots are the measured LR_max with its 95 % interval, curves what theory says from "
+        f"curvature measured at {at.point}; nothing is fitted. The three that come closest are "
+        "bold. Shaded is what the standard errors of the inputs allow (95 %), not whether a theory "
+        "is true. Below: measured over predicted for these three, with the range within 25 % in "
+        "grey; at 2 a theory is half of what was measured.",
+    )
+
+
+def draw_curvature(table: CurvatureTable) -> Iterator[Picture]:
+    """Draw what was measured of curvature, apart from any group.
+
+    Args:
+        table: Measured curvature.
+
+    Yields:
+        The spectral densities, where there are any.
+    """
+    if table.spectra:
+        yield Picture(
+            "densities",
+            density_figure(table),
+            "What batches see of the curvature.",
+            "How eigenvalues are spread, over batches of a few sizes and over all the data. "
+            "Triangles at the bottom mark the largest eigenvalue seen: the smaller the batch, the "
+            "further out it lies, and the smaller the learning rate that it allows. The "
+            "horizontal axis is linear near zero and logarithmic beyond.",
+        )
+
+
 def save_figures(
     fit: Fit,
     results: Results,
@@ -135,6 +185,7 @@ def save_figures(
     folder: Path,
     formats: Sequence[str] = ("png", "svg"),
     criterion: Criterion | None = None,
+    curvature: CurvatureTable | None = None,
 ) -> tuple[Path, ...]:
     """Write every figure of a study to files of its own.
 
@@ -145,21 +196,30 @@ def save_figures(
         folder: Made if it is missing.
         formats: Endings out of ``canvas.FORMATS``.
         criterion: How the trials were judged again, None when by the table's own verdicts.
+        curvature: Measured curvature, None when there is none.
 
     Returns:
-        The files written, ``<number of the group>-<optimizer>-<figure>.<format>``.
+        The files written, ``<number of the group>-<optimizer>-<figure>.<format>``; those of
+        curvature have no group: ``curvature-<figure>.<format>``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
     results = judge_again(results, criterion)
     keys = [group.key for group in fit.groups]
+    drawn: list[tuple[str, Picture]] = []
     for number, group in enumerate(fit.groups, start=1):
         stem = f"{number}-{_file_name(group_title(group.key, keys))}"
-        for picture in draw_pictures(group, select_trials(results.frame, group.key), curves):
-            for ending in formats:
-                path = folder / f"{stem}-{picture.name}.{ending}"
-                save_figure(picture.figure, path)
-                written.append(path)
+        pictures = [*draw_pictures(group, select_trials(results.frame, group.key), curves)]
+        if curvature is not None:
+            pictures += draw_theories(group, compare_theories(group, curvature))
+        drawn += [(stem, picture) for picture in pictures]
+    if curvature is not None:
+        drawn += [("curvature", picture) for picture in draw_curvature(curvature)]
+    written = []
+    for stem, picture in drawn:
+        for ending in formats:
+            path = folder / f"{stem}-{picture.name}.{ending}"
+            save_figure(picture.figure, path)
+            written.append(path)
     return tuple(written)
 
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.bands import law_band
-from analysis.figures import canvas
+from analysis.figures import canvas, points
 from analysis.formatting import format_exponent
 from analysis.summaries import Band, Censoring, Edge, GroupFit, LawFit
 
@@ -155,10 +154,11 @@ def draw_edges(plot: EdgePlot, axes: Axes) -> None:
     for curve in plot.curves:
         _draw_law(curve, axes)
     _draw_brackets(plot, axes)
-    _draw_points(plot, axes)
+    points.draw_max_lr(plot.group.edges, plot.lr_range, axes)
     canvas.style_axes(axes, "batch size B (examples)", "largest stable learning rate, LR_max")
     canvas.scale_log_axis(axes, *plot.lr_range)
-    _scale_batch_axis(plot, axes)
+    sizes = [edge.batch_size for edge in plot.group.edges]
+    points.scale_batch_axis(sizes, plot.batch_range, axes)
     axes.grid(visible=True, color=canvas.GRID, linewidth=0.6)
 
 
@@ -208,55 +208,6 @@ def _draw_brackets(plot: EdgePlot, axes: Axes) -> None:
         alpha=0.65,
         label="bracket of one seed",
     )
-
-
-def _draw_points(plot: EdgePlot, axes: Axes) -> None:
-    edges = plot.group.edges
-    inside = [edge for edge in edges if edge.censored is Censoring.NONE]
-    if inside:
-        centre = np.array([edge.lr_max for edge in inside])
-        ends = np.array([edge.lr_max_ci for edge in inside]).T
-        low, high = np.clip(ends, *plot.lr_range)
-        axes.errorbar(
-            [edge.batch_size for edge in inside],
-            centre,
-            yerr=[np.maximum(centre - low, 0), np.maximum(high - centre, 0)],
-            fmt="o",
-            color=canvas.INK,
-            markersize=4.5,
-            linewidth=1.8,
-            capsize=0,
-            zorder=4,
-            label="LR_max, median over seeds, 95 %",
-        )
-    sides = (
-        (Censoring.RIGHT, "^", "edge above the grid"),
-        (Censoring.LEFT, "v", "edge below the grid"),
-    )
-    for side, marker, label in sides:
-        hit = [edge for edge in edges if edge.censored is side]
-        if hit:
-            axes.plot(
-                [edge.batch_size for edge in hit],
-                [edge.lr_max for edge in hit],
-                marker,
-                color=canvas.INK,
-                markerfacecolor="white",
-                markersize=7.5,
-                zorder=4,
-                label=label,
-            )
-
-
-def _scale_batch_axis(plot: EdgePlot, axes: Axes) -> None:
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(*plot.batch_range)
-    sizes = np.array([edge.batch_size for edge in plot.group.edges])
-    # More labels than these run into each other at seven inches (by eye).
-    shown = sizes[:: int(np.ceil(sizes.size / 14))]
-    axes.xaxis.set_major_locator(FixedLocator(shown.tolist()))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.10g}"))
 
 
 def edge_figure(group: GroupFit) -> Figure:
