@@ -4,8 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaling_sweep.planning import StepTime, estimate_cost, fit_step_time, plan_packs
-from scaling_sweep.running import default_folder, measured_trials
+from scaling_sweep.clusters import Capacity
+from scaling_sweep.planning import StepTime, estimate_cost, fit_step_time
+from scaling_sweep.running import default_folder, measured_trials, plan_for
 from scaling_sweep.spec import LoadedSweep
 from scaling_sweep.store import RunFolder
 
@@ -87,12 +88,12 @@ def preview(sweep: LoadedSweep, out: Path | None = None, workers: int | None = N
     task = load_sweep_task(sweep)
     facts = inspect_task(sweep, task)
     done = measured_trials(RunFolder(out or default_folder(spec)).read_rows())
-    limit = facts.max_trials_per_pack
-    packs = plan_packs(spec, done, num_examples=facts.num_examples, max_trials_per_pack=limit)
-    workers = workers or max(1, int((os.cpu_count() or 1) / spec.resources.cpus))
+    slots = workers or max(1, int((os.cpu_count() or 1) / spec.resources.cpus))
+    here = Capacity(slots * spec.resources.cpus, slots * spec.resources.gpus)
+    packs = plan_for(spec, done, facts, here)
     largest = max((pack.num_trials for pack in packs), default=1)
     step_time = fit_step_time(time_packs(spec, task, largest)) if packs else StepTime(0, 0, 0)
-    cost = estimate_cost(packs, step_time, workers)
+    cost = estimate_cost(packs, step_time, slots)
     return Preview(
         name=spec.name,
         optimizers=tuple(optimizer.label for optimizer in spec.optimizers),
@@ -104,7 +105,7 @@ def preview(sweep: LoadedSweep, out: Path | None = None, workers: int | None = N
         num_trials=cost.num_trials,
         num_steps=cost.num_steps,
         num_examples=cost.num_examples,
-        num_workers=workers,
+        num_workers=slots,
         wall_time_s=cost.wall_time_s,
         trials_per_pack=largest,
     )

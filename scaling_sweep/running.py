@@ -3,18 +3,21 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
 from analysis.criteria import Verdict
 from scaling_sweep.clusters import Capacity, connected
 from scaling_sweep.environment import describe_environment
-from scaling_sweep.planning import Pack, check_extends, plan_packs, start_id
+from scaling_sweep.planning import Pack, all_trials, check_extends, plan_packs, start_id
 from scaling_sweep.rows import PackRows
 from scaling_sweep.spec import LoadedSweep, SweepSpec, parse_sweep
 from scaling_sweep.store import RunFolder
 from scaling_sweep.tracking import Tracker
+
+if TYPE_CHECKING:
+    from scaling_sweep.training.preflight import TaskFacts
 
 
 class RunDisplay(Protocol):
@@ -95,6 +98,8 @@ def run_sweep(
         UserError: If the sweep changes what was already run, or the task, the folder or the
             cluster has a fault that a person can mend.
     """
+    from scaling_sweep.training.preflight import inspect_task, load_sweep_task
+
     folder, tracker = RunFolder(out), tracker or Tracker()
     with folder.opened():
         rows = folder.read_rows()
@@ -102,17 +107,21 @@ def run_sweep(
             check_extends(parse_sweep(folder.sweep.read_text(), folder.sweep).spec, sweep.spec)
         display.on_stage("looking at the task")
         done = measured_trials(rows)
-        packs = _plan(sweep, done)
+        facts = inspect_task(sweep, load_sweep_task(sweep))
         folder.write_bytes(folder.sweep, sweep.text.encode())
         environment = describe_environment()
         folder.write_environment(environment)
-        display.on_plan(packs, len(done))
-        tracker.on_plan(packs, rows)
-        complete = True
-        if packs:
+        complete = all(trial.trial_id in done for trial in all_trials(sweep.spec))
+        if not complete:
             display.on_stage("starting Ray")
             with connected(cluster, verbose=verbose) as capacity:
+                packs = plan_for(sweep.spec, done, facts, capacity)
+                display.on_plan(packs, len(done))
+                tracker.on_plan(packs, rows)
                 complete = _train(sweep, folder, packs, capacity, display, tracker)
+        else:
+            display.on_plan((), len(done))
+            tracker.on_plan((), rows)
         rows = folder.assemble(sweep.text, environment)
     return RunOutcome(folder, rows, len(rows) - len(done), complete)
 
@@ -122,15 +131,27 @@ def measured_trials(rows: pd.DataFrame) -> Collection[str]:
     return set(rows.loc[rows["verdict"] != str(Verdict.FAILED), "trial_id"])
 
 
-def _plan(sweep: LoadedSweep, done: Collection[str]) -> tuple[Pack, ...]:
-    from scaling_sweep.training.preflight import inspect_task, load_sweep_task
+def plan_for(
+    spec: SweepSpec, done: Collection[str], facts: "TaskFacts", capacity: Capacity
+) -> tuple[Pack, ...]:
+    """Plan the packs that are missing, of a size that suits the task and the cluster.
 
-    facts = inspect_task(sweep, load_sweep_task(sweep))
+    Args:
+        spec: The sweep.
+        done: Ids of trials that need not run again.
+        facts: What the task turned out to be.
+        capacity: What the cluster offers.
+
+    Returns:
+        The packs, the most expensive first.
+    """
+    resources = spec.resources
     return plan_packs(
-        sweep.spec,
+        spec,
         done,
         num_examples=facts.num_examples,
         max_trials_per_pack=facts.max_trials_per_pack,
+        num_slots=max(1, capacity.num_packs(resources.cpus, resources.gpus)),
     )
 
 

@@ -9,6 +9,11 @@ from scaling_sweep.planning.grid import all_trials
 from scaling_sweep.planning.trials import Pack, SharedKey, Trial, shared_key
 from scaling_sweep.spec import SweepSpec
 
+# With four packs a slot, the longest first, slots end within a quarter of each other (guess).
+_PACKS_PER_SLOT = 4
+# Stacking has gained most of what it gains from about here (measured, LOG 2026-11-20).
+_MIN_FAIR_TRIALS = 24
+
 
 def plan_packs(
     spec: SweepSpec,
@@ -16,6 +21,7 @@ def plan_packs(
     *,
     num_examples: int | None = None,
     max_trials_per_pack: int | None = None,
+    num_slots: int = 1,
     step_time: StepTime = GUESSED_STEP_TIME,
 ) -> tuple[Pack, ...]:
     """Return the packs to run next; none when the study is finished.
@@ -32,6 +38,8 @@ def plan_packs(
             end.
         max_trials_per_pack: Most trials in one pack; by default what the study says, and
             without that no limit.
+        num_slots: Packs that will train at the same time. With several, packs are made small
+            enough that each slot gets some, but not so small that stacking gains nothing.
         step_time: What a step costs, to order the packs by.
 
     Returns:
@@ -48,13 +56,20 @@ def plan_packs(
     for trial in all_trials(spec):
         if trial.trial_id not in finished:
             groups[shared_key(trial)].append(trial)
+    num_missing = sum(map(len, groups.values()))
+    fair = _fair_limit(num_missing, num_slots) if num_slots > 1 else num_missing
     packs = [
         Pack(chunk, spec.horizon.num_steps(key.batch_size, num_examples))
         for key, trials in groups.items()
-        for chunk in split_trials(trials, limit or len(trials))
+        for chunk in split_trials(trials, min(limit or fair, fair))
     ]
     # Sorting is stable and the grid's order fixed, so the plan is too.
     return tuple(sorted(packs, key=step_time.seconds, reverse=True))
+
+
+def _fair_limit(num_trials: int, num_slots: int) -> int:
+    """Return the most trials a pack may have so that no slot waits long for another's last pack."""
+    return max(_MIN_FAIR_TRIALS, math.ceil(num_trials / (num_slots * _PACKS_PER_SLOT)))
 
 
 def split_trials(trials: Sequence[Trial], most: int) -> tuple[tuple[Trial, ...], ...]:

@@ -119,3 +119,16 @@ def test_a_pack_of_no_trials_is_a_bug_of_the_caller(study: MakeStudy, most: int)
     """Zero is no way to say that there is no limit."""
     with pytest.raises(ValueError, match="at least 1 trial"):
         plan_packs(study(), max_trials_per_pack=most)
+
+
+def test_many_slots_get_smaller_packs(study: MakeStudy) -> None:
+    """With more slots than packs the packs shrink, but not below what stacking gains from."""
+    spec = study(seeds=12)
+    on_one, on_many = plan_packs(spec), plan_packs(spec, num_slots=64)
+
+    # 288 trials in 6 groups of 48: four packs for each of 64 slots would be packs of 2.
+    assert [pack.num_trials for pack in on_one] == [48] * 6
+    assert [pack.num_trials for pack in on_many] == [24] * 12
+    assert sorted(t.trial_id for p in on_many for t in p.trials) == sorted(
+        t.trial_id for p in on_one for t in p.trials
+    )
