@@ -45,13 +45,7 @@ print(objective.size, peak() - before)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["Hessian", "generalised Gauss-Newton"])
-@pytest.mark.parametrize(
-    "operator",
-    [
-        "DataOperator(objective, examples, kind, space)",
-        "BatchOperator(objective, batches, kind, space)",
-    ],
-)
+@pytest.mark.parametrize("operator", ["DataOperator", "BatchOperator"])
 def test_ten_million_parameters_stay_within_bounds(operator: str, kind: str) -> None:
     """Eight lanes of 1e7 parameters take no more working memory than they were given."""
     max_bytes = 1_000_000_000
