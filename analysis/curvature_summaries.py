@@ -130,11 +130,16 @@ def average_curve(rows: Sequence[ValueRow]) -> BatchCurve | None:
         rows: One quantity under several seeds and batch sizes.
 
     Returns:
-        None where no batch size has a positive finite mean: an edge needs positive curvature.
+        The batch sizes with a positive finite mean, for an edge needs positive curvature, and a
+        known error, which a single batch does not have; None without any.
     """
     sizes = sorted({row.batch_size for row in rows if row.batch_size is not None})
     averages = [(b, average_seeds([row for row in rows if row.batch_size == b])) for b in sizes]
-    kept = [(b, mean) for b, mean in averages if mean is not None and mean.value > 0]
+    kept = [
+        (b, mean)
+        for b, mean in averages
+        if mean is not None and mean.value > 0 and np.isfinite(mean.stderr)
+    ]
     if not kept:
         return None
     return BatchCurve(

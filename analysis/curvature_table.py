@@ -69,7 +69,7 @@ class CurvatureTable:
     """Everything measured about the curvature of one task.
 
     Attributes:
-        values: One entry per number, in the order of the file.
+        numbers: One entry per number, in the order of the file.
         spectra: One entry per density, in the order of the file.
         facts: What holds for all of them.
         source: Where it came from, for people.
@@ -81,7 +81,7 @@ class CurvatureTable:
         (('init',), Measured(value=2.0, stderr=0.1))
     """
 
-    values: tuple[ValueRow, ...]
+    numbers: tuple[ValueRow, ...]
     spectra: tuple[DensityRow, ...] = ()
     facts: CurvatureFacts = CurvatureFacts()
     source: str = ""
@@ -89,19 +89,21 @@ class CurvatureTable:
     @property
     def points(self) -> tuple[str, ...]:
         """Where it was measured, in the order of training."""
-        places = {(row.step, row.point) for row in self.values}
+        places = {(row.step, row.point) for row in self.numbers}
         places |= {(row.step, row.point) for row in self.spectra}
         return tuple(dict.fromkeys(point for _, point in sorted(places)))
 
     @property
     def optimizers(self) -> tuple[str, ...]:
         """Optimizers that have numbers of their own, alphabetically."""
-        return tuple(sorted({row.optimizer for row in self.values} - {""}))
+        return tuple(sorted({row.optimizer for row in self.numbers} - {""}))
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """Replicates, ascending."""
-        return tuple(sorted({row.seed for row in self.values} | {row.seed for row in self.spectra}))
+        return tuple(
+            sorted({row.seed for row in self.numbers} | {row.seed for row in self.spectra})
+        )
 
     def summaries(
         self, optimizer: str = "", matrix: Matrix = Matrix.HESSIAN
@@ -122,7 +124,7 @@ class CurvatureTable:
             In the order of training; entries are None where not measured, or where the number is
             not finite under some seed.
         """
-        rows = [row for row in self.values if row.optimizer in ("", optimizer)]
+        rows = [row for row in self.numbers if row.optimizer in ("", optimizer)]
         at = {point: [row for row in rows if row.point == point] for point in self.points}
         return tuple(summarize(some, matrix) for some in at.values() if some)
 
@@ -143,7 +145,7 @@ def write_curvature(table: CurvatureTable, path: Path | str) -> None:
         path: Where to write; replaced when it exists.
     """
     path = Path(path)
-    rows = [*(_value_record(row) for row in table.values), *map(_density_record, table.spectra)]
+    rows = [*(_value_record(row) for row in table.numbers), *map(_density_record, table.spectra)]
     facts = json.dumps(asdict(table.facts), sort_keys=True)
     metadata = {_VERSION_KEY: str(CURVATURE_VERSION), _FACTS_KEY: facts}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

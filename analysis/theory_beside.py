@@ -81,7 +81,7 @@ class TheoryComparison:
     def nearest(self) -> PointComparison:
         """The point from which one theory comes closest to the measurement."""
         best = rank([found for point in self.points for found in point.agreements])[0]
-        return next(point for point in self.points if best in point.agreements)
+        return next(p for p in self.points if any(found is best for found in p.agreements))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ def _is_convex(table: CurvatureTable, point: str) -> bool:
     ends = {
         quantity: [
             row.value
-            for row in table.values
+            for row in table.numbers
             if (row.point, row.quantity, row.matrix) == (point, quantity, Matrix.HESSIAN)
         ]
         for quantity in (Quantity.TOP, Quantity.BOTTOM)

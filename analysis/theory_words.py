@@ -130,11 +130,11 @@ def _describe_choice(comparison: TheoryComparison) -> str:
     num = sum(len(point.agreements) for point in comparison.points)
     if num < 2:
         return "Nothing was fitted."
-    points = len(comparison.points)
-    where = f"at {points} points" if points > 1 else "at one point"
+    theories, points = len(comparison.names), len(comparison.points)
     return (
-        f"Nothing was fitted, but it is the closest of {num} curves "
-        f"({len(comparison.names)} theories {where}), chosen after the measurement."
+        f"Nothing was fitted, but it is the closest of {num} curves ({theories} "
+        f"{'theory' if theories == 1 else 'theories'} at {points} "
+        f"point{'' if points == 1 else 's'}), chosen after the measurement."
     )
 
 

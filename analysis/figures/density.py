@@ -157,7 +157,8 @@ def draw_density(plot: DensityPlot, panel: DensityPanel, axes: Axes) -> None:
             markersize=5,
             transform=axes.get_xaxis_transform(),
         )
-    axes.set_title(panel.point, fontsize=canvas.FONT_SIZE, color=canvas.INK)
+    # A point may be called anything, formulas too.
+    axes.set_title(panel.point, fontsize=canvas.FONT_SIZE, color=canvas.INK, parse_math=False)
     canvas.style_axes(axes, "eigenvalue (loss/parameter²)", "")
     ticks = _find_ticks(plot)
     axes.set_xlim(plot.position[0], plot.position[-1])

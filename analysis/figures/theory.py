@@ -197,6 +197,7 @@ def draw_theory(plot: TheoryPlot, axes: Axes) -> None:
     axes.set_title(
         f"theories from curvature at {plot.point}",
         loc="left",
+        parse_math=False,  # a point may be called anything
         fontsize=canvas.FONT_SIZE,
         color=canvas.MUTED,
     )
