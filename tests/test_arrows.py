@@ -180,7 +180,11 @@ seeds: 2
 horizon: {steps: 40}
 ''').spec
 (pack,) = plan_packs(spec)
-print([record.verdict for record in PackWorker(spec, (), {}).train(pack).records])
+worker = PackWorker(spec, (), {})
+worker.begin(pack)
+while (result := worker.advance()) is None:
+    pass
+print([record.verdict for record in result.records])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
 
