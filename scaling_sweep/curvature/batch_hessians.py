@@ -8,7 +8,8 @@ from torch import Tensor
 
 from scaling_sweep.curvature.density import SpectralDensity, estimate_density, join_densities
 from scaling_sweep.curvature.estimates import Estimate
-from scaling_sweep.curvature.lanczos import draw_starts, find_top_values
+from scaling_sweep.curvature.krylov import draw_starts
+from scaling_sweep.curvature.lanczos import find_top_values
 from scaling_sweep.curvature.objective import Curvature, Objective
 from scaling_sweep.curvature.operators import BatchOperator, lane_gradients
 from scaling_sweep.curvature.workspace import Examples, Workspace

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scaling_sweep.curvature.lanczos import build_krylov
+from scaling_sweep.curvature.krylov import build_krylov
 from scaling_sweep.curvature.operators import Operator
 
 

@@ -19,7 +19,8 @@ from scaling_sweep.curvature.gradient_noise import (
     sample_gradient_noise,
     two_batch_gradient_noise,
 )
-from scaling_sweep.curvature.lanczos import draw_starts, find_extremes
+from scaling_sweep.curvature.krylov import draw_starts
+from scaling_sweep.curvature.lanczos import find_extremes
 from scaling_sweep.curvature.measurement import (
     BatchDensity,
     CurvatureMeasurement,

@@ -5,13 +5,8 @@ import pytest
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from scaling_sweep.curvature.lanczos import (
-    Convergence,
-    build_krylov,
-    draw_starts,
-    find_extremes,
-    find_top_values,
-)
+from scaling_sweep.curvature.krylov import build_krylov, draw_starts
+from scaling_sweep.curvature.lanczos import Convergence, find_extremes, find_top_values
 from scaling_sweep.curvature.objective import Curvature, Objective
 from scaling_sweep.curvature.operators import BatchOperator, DataOperator
 from scaling_sweep.curvature.workspace import Examples

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from scaling_sweep.curvature.along import ShortTraining, measure_along, train_along
 from scaling_sweep.curvature.gradient_noise import NoiseMethod
-from scaling_sweep.curvature.lanczos import draw_starts
+from scaling_sweep.curvature.krylov import draw_starts
 from scaling_sweep.curvature.measure import measure_curvature
 from scaling_sweep.curvature.measurement import CurvatureMeasurement
 from scaling_sweep.curvature.objective import Curvature, Policy

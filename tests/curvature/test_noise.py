@@ -6,7 +6,7 @@ from torch import Tensor
 
 from scaling_sweep.curvature.batch_hessians import measure_batch_sharpness, measure_batch_spectrum
 from scaling_sweep.curvature.estimates import Estimate, ratio_of_means
-from scaling_sweep.curvature.lanczos import draw_starts
+from scaling_sweep.curvature.krylov import draw_starts
 from scaling_sweep.curvature.noise import (
     estimate_traces,
     measure_direction_noise,

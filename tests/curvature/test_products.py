@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from scaling_sweep.curvature.lanczos import draw_starts
+from scaling_sweep.curvature.krylov import draw_starts
 from scaling_sweep.curvature.objective import Curvature, Objective, Policy
 from scaling_sweep.curvature.operators import (
     BatchOperator,
