@@ -89,10 +89,8 @@ def test_a_theory_off_by_two_is_shown_as_off_by_two() -> None:
 
 def test_points_of_training_stand_side_by_side() -> None:
     """With several points there is one column each; with one, no such table."""
-    several, one = (
-        Page(page()).text,
-        Page(render(GROUP, curvature=make_table(points=("init",)))),
-    )
+    several = Page(page()).text
+    one = Page(render(GROUP, curvature=make_table(points=("init",)))).text
 
     assert "curvature measured at init 100 steps 1000 steps" in several
     found = compare_theories(GROUP, TABLE)
