@@ -4,7 +4,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -138,13 +138,31 @@ class _Collector(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         try:
             self.store(rows)
         except UserError as error:
-            # Raising inside Tune would bury the line in a traceback: stop as Ctrl-C does.
+            # Raising inside Tune would bury the line in a traceback: the stopper ends the run.
             self.problem = error
-            os.kill(os.getpid(), signal.SIGINT)
             return
         self.finished.add(pack.pack_id)
         for watcher in self.watchers:
             watcher.on_pack(pack, rows, wall_time_s)
+
+
+class _StopOnProblem(tune.Stopper):  # type: ignore[misc]  # Ray is untyped
+    """Ends the run when rows cannot be stored."""
+
+    def __init__(self, collector: _Collector) -> None:
+        self._collector = collector
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave everything behind when Tune saves its own state, which nobody reads."""
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Stop no single pack."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Stop all packs once there is a problem."""
+        return self._collector.problem is not None
 
 
 def train_packs(
@@ -198,11 +216,14 @@ def train_packs(
                 storage_path=scratch,
                 verbose=0,
                 callbacks=[collector],
+                stop=_StopOnProblem(collector),
                 failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
-        tuner.fit()
+        # Nothing is lost but packs in flight: what is finished was stored as it came.
+        with suppress(KeyboardInterrupt):
+            tuner.fit()
     if collector.problem is not None:
         raise collector.problem
     return len(collector.finished) == len(packs)

@@ -217,10 +217,11 @@ class RunFolder:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
             # Where nothing can be written, nothing can be removed: say the first of the two.
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> UserError:
         return UserError(
