@@ -6,7 +6,7 @@ import sys
 from benchmarks.timing import ROOT
 
 # The quick ones first.
-BENCHMARKS = ("startup", "known_answer", "throughput", "coverage")
+BENCHMARKS = ("startup", "known_answer", "throughput", "curvature", "coverage")
 
 
 def main() -> int:
