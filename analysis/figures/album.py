@@ -149,11 +149,12 @@ def draw_theories(group: GroupFit, comparison: TheoryComparison) -> Iterator[Pic
         "theory",
         theory_figure(group, at),
         "Theory beside the measurement.",
-        f"Dots are the measured LR_max with its 95 % interval, curves what theory says from "
+        "Dots are the measured LR_max with its 95 % interval, curves what theory says from "
         f"curvature measured at {at.point}; nothing is fitted. The three that come closest are "
-        "bold. Shaded is what the standard errors of the inputs allow (95 %), not whether a theory "
-        "is true. Below: measured over predicted for these three, with the range within 25 % in "
-        "grey; at 2 a theory is half of what was measured.",
+        "bold, the others numbered where they start, in order. Shaded is what the standard errors "
+        "of the inputs allow (95 %), not whether a theory is true. Below: measured over predicted "
+        "for the three, with the range within 25 % in grey; at 2 a theory is half of what was "
+        "measured.",
     )
 
 

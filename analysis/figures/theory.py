@@ -1,5 +1,6 @@
 """The theory figure: measured LR_max with every theory's curve, and what the closest miss."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,9 @@ from matplotlib.figure import Figure
 from analysis.agreement import Agreement
 from analysis.agreement_words import HOLDS
 from analysis.figures import canvas, points
+from analysis.figures.labels import spread_places
 from analysis.summaries import Censoring, GroupFit
 from analysis.theory.curves import TheoryCurve
-from analysis.theory.inputs import FloatArray
 from analysis.theory_beside import PointComparison
 
 # The closest theories are bold, each told from the others by colour and by dashes.
@@ -20,6 +21,8 @@ _STYLES = ((canvas.STABLE, "-"), (canvas.DIVERGED_LINE, "--"), ("#009e73", "-.")
 _REACH = 6.0
 # Least distance between two names, as a share of the axis (by eye, at this figure's height).
 _NAME_GAP = 0.062
+# The same of two numbers.
+_NUMBER_GAP = 0.04
 # The names leave less room below than other figures have (by eye).
 _NUM_LABELS = 10
 
@@ -30,16 +33,20 @@ class TheoryLine:
 
     Attributes:
         agreement: Its comparison with the measurement; holds the curve.
-        label: What to write beside it.
+        label: What to write beside it: its name, after its rank where its colour does not tell it.
         rank: 0 for the closest.
-        anchor: Where its visible part ends: batch size and learning rate.
-        place: Height of its label, as a share of the vertical axis.
+        start: Where its visible part begins: batch size and learning rate.
+        anchor: Where it ends.
+        start_place: Height of its number at the start, as a share of the vertical axis.
+        place: Height of its label at the end.
     """
 
     agreement: Agreement
     label: str
     rank: int
+    start: tuple[float, float]
     anchor: tuple[float, float]
+    start_place: float
     place: float
 
     @property
@@ -86,13 +93,15 @@ def compute_theory(group: GroupFit, comparison: PointComparison) -> TheoryPlot:
     """
     sizes = [edge.batch_size for edge in group.edges]
     lr_range = _find_range(group, comparison)
-    anchors = [_find_anchor(found.curve, lr_range) for found in comparison.agreements]
-    heights = np.log([lr / lr_range[0] for _, lr in anchors]) / np.log(lr_range[1] / lr_range[0])
-    places = spread_places(heights, _NAME_GAP)
+    ends = [_find_ends(found.curve, lr_range) for found in comparison.agreements]
+    places = _spread_ends([end for _, end in ends], lr_range, _NAME_GAP)
+    # Those in colour need no number, so they take no room for one.
+    thin = [start for start, _ in ends[len(_STYLES) :]]
+    numbers = [0.0] * (len(ends) - len(thin)) + _spread_ends(thin, lr_range, _NUMBER_GAP)
     lines = tuple(
-        TheoryLine(found, _label(found, lr_range), rank, anchor, float(place))
-        for rank, (found, anchor, place) in enumerate(
-            zip(comparison.agreements, anchors, places, strict=True)
+        TheoryLine(found, _label(found, rank, lr_range), rank, *ends[rank], number, place)
+        for rank, (found, number, place) in enumerate(
+            zip(comparison.agreements, numbers, places, strict=True)
         )
     )
     return TheoryPlot(
@@ -121,22 +130,34 @@ def _find_range(group: GroupFit, comparison: PointComparison) -> tuple[float, fl
     return low / stretch, high * stretch
 
 
-def _find_anchor(curve: TheoryCurve, lr_range: tuple[float, float]) -> tuple[float, float]:
-    """Return the last place where a curve is seen, or the border where it would be."""
+def _find_ends(
+    curve: TheoryCurve, lr_range: tuple[float, float]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return where a curve is first and last seen, or the border where it would be."""
     known = np.flatnonzero(np.isfinite(curve.lr_max))
-    if not known.size:
-        return float(curve.batch_size[-1]), lr_range[0]
     inside = known[(curve.lr_max[known] >= lr_range[0]) & (curve.lr_max[known] <= lr_range[1])]
-    last = inside[-1] if inside.size else known[-1]
-    return float(curve.batch_size[last]), float(np.clip(curve.lr_max[last], *lr_range))
+    seen = inside if inside.size else known if known.size else np.array([len(curve.lr_max) - 1])
+    rates = np.clip(np.nan_to_num(curve.lr_max[seen[[0, -1]]]), *lr_range)
+    first, last = curve.batch_size[seen[[0, -1]]]
+    return (float(first), float(rates[0])), (float(last), float(rates[1]))
 
 
-def _label(agreement: Agreement, lr_range: tuple[float, float]) -> str:
+def _spread_ends(
+    ends: Sequence[tuple[float, float]], lr_range: tuple[float, float], gap: float
+) -> list[float]:
+    """Return heights for what is written at the ends, as shares of the axis."""
+    heights = np.log([lr / lr_range[0] for _, lr in ends]) / np.log(lr_range[1] / lr_range[0])
+    # Clear of the frame, which would cut what is written on it.
+    return [float(place) for place in np.clip(spread_places(heights, gap), 0.02, 0.98)]
+
+
+def _label(agreement: Agreement, rank: int, lr_range: tuple[float, float]) -> str:
     """Return a theory's name, with an arrow where it is nowhere in the picture."""
-    lr_max = agreement.curve.lr_max
-    arrow = "↑ " if np.nanmin(lr_max) > lr_range[1] else ""
-    arrow = "↓ " if np.nanmax(lr_max) < lr_range[0] else arrow
-    return f"{arrow}{agreement.curve.name}"
+    lr_max = agreement.curve.lr_max[np.isfinite(agreement.curve.lr_max)]
+    arrow = "↑ " if lr_max.min(initial=np.inf) > lr_range[1] else ""
+    arrow = "↓ " if lr_max.max(initial=0.0) < lr_range[0] else arrow
+    number = "" if rank < len(_STYLES) else f"{rank + 1}  "
+    return f"{number}{arrow}{agreement.curve.name}"
 
 
 def _find_ratio_range(lines: tuple[TheoryLine, ...]) -> tuple[float, float]:
@@ -145,38 +166,6 @@ def _find_ratio_range(lines: tuple[TheoryLine, ...]) -> tuple[float, float]:
     far = max([abs(ratio.log_ratio) for ratio in ratios] + [np.log(HOLDS)])
     end = float(np.exp(1.2 * far + 0.1))
     return 1 / end, end
-
-
-def spread_places(places: FloatArray, gap: float) -> FloatArray:
-    """Move labels apart, as little as their order allows.
-
-    Args:
-        places: Shape ``[n]``, wanted heights in [0, 1].
-        gap: Least distance between two; smaller where they would not fit.
-
-    Returns:
-        Shape ``[n]``, in [0, 1] and in the same order.
-
-    Example:
-        >>> spread_places(np.array([0.5, 0.5, 0.9]), 0.2).round(2).tolist()
-        [0.4, 0.6, 0.9]
-        >>> spread_places(np.array([1.0, 1.0]), 0.2).round(2).tolist()
-        [0.8, 1.0]
-    """
-    order = np.argsort(places, kind="stable")
-    gap = min(gap, 1 / max(len(places) - 1, 1))
-    # With multiples of the gap taken off, "at least the gap apart" is "not descending": the
-    # closest such heights are an isotonic regression, made by pooling neighbours.
-    shift = gap * np.arange(len(places))
-    blocks: list[list[float]] = []
-    for value in np.asarray(places, dtype=float)[order] - shift:
-        blocks.append([float(value)])
-        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    level = np.concatenate([np.full(len(block), np.mean(block)) for block in blocks])
-    spread = np.empty(len(places))
-    spread[order] = np.clip(level, 0, 1 - shift[-1]) + shift
-    return spread
 
 
 def draw_theory(plot: TheoryPlot, axes: Axes) -> None:
@@ -189,6 +178,8 @@ def draw_theory(plot: TheoryPlot, axes: Axes) -> None:
     for line in reversed(plot.lines):
         _draw_line(line, axes)
         _draw_name(line, axes)
+        if not line.bold:
+            _draw_number(line, axes)
     points.draw_max_lr(plot.group.edges, plot.lr_range, axes)
     canvas.style_axes(axes, "", "largest stable learning rate, LR_max")
     canvas.scale_log_axis(axes, *plot.lr_range)
@@ -243,6 +234,21 @@ def _draw_name(line: TheoryLine, axes: Axes) -> None:
             "shrinkB": 0,
             "relpos": (0, 0.5),
         },
+    )
+
+
+def _draw_number(line: TheoryLine, axes: Axes) -> None:
+    """Write a thin curve's rank at its start: where many end together, this tells them apart."""
+    axes.annotate(
+        str(line.rank + 1),
+        (line.start[0], line.start_place),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        fontsize=canvas.FONT_SIZE - 2,
+        color=canvas.MUTED,
     )
 
 

@@ -12,7 +12,8 @@ from scipy import optimize
 from analysis.figures.album import draw_curvature, save_figures
 from analysis.figures.canvas import render_svg
 from analysis.figures.density import compute_density, density_figure
-from analysis.figures.theory import compute_theory, spread_places, theory_figure
+from analysis.figures.labels import spread_places
+from analysis.figures.theory import compute_theory, theory_figure
 from analysis.results import Results
 from analysis.summaries import Censoring, Fit, GroupFit
 from analysis.theory_beside import compare_theories
@@ -79,7 +80,7 @@ def test_a_theory_far_off_is_named_with_an_arrow() -> None:
     far = replace(far, curve=replace(far.curve, lr_max=far.curve.lr_max * 1e6))
     plot = compute_theory(SGD, replace(point, agreements=(*near, far)))
 
-    assert plot.lines[-1].label == "↑ edge of stability"
+    assert plot.lines[-1].label == f"{len(plot.lines)}  ↑ edge of stability"
     assert plot.lines[-1].anchor[1] == pytest.approx(plot.lr_range[1])
 
 
