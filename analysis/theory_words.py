@@ -108,8 +108,11 @@ def theory_sentence(agreement: Agreement) -> str:
 
 
 def _name(agreement: Agreement) -> str:
-    kind = KINDS[agreement.curve.bound]
-    return f"“{agreement.curve.name}” ({kind})" if kind else f"“{agreement.curve.name}”"
+    """Return a theory's name with whatever makes it less than a sourced estimate."""
+    curve = agreement.curve
+    mark = MARKS[curve.confidence] if curve.confidence is Confidence.RECONSTRUCTION else ""
+    less = ", ".join(word for word in (mark, KINDS[curve.bound]) if word)
+    return f"“{curve.name}” ({less})" if less else f"“{curve.name}”"
 
 
 def _count(agreement: Agreement) -> str:

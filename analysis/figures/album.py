@@ -151,10 +151,10 @@ def draw_theories(group: GroupFit, comparison: TheoryComparison) -> Iterator[Pic
         "Theory beside the measurement.",
         "Dots are the measured LR_max with its 95 % interval, curves what theory says from "
         f"curvature measured at {at.point}; nothing is fitted. The three that come closest are "
-        "bold, the others numbered where they start, in order. Shaded is what the standard errors "
-        "of the inputs allow (95 %), not whether a theory is true. Below: measured over predicted "
-        "for the three, with the range within 25 % in grey; at 2 a theory is half of what was "
-        "measured.",
+        "bold, the others numbered where they start, in order; a dagger (†) marks reconstructions, "
+        "whose formula is partly ours. Shaded is what the standard errors of the inputs allow "
+        "(95 %), not whether a theory is true. Below: measured over predicted for the three, with "
+        "the range within 25 % in grey; at 2 a theory is half of what was measured.",
     )
 
 

@@ -12,7 +12,7 @@ from analysis.agreement_words import HOLDS
 from analysis.figures import canvas, points
 from analysis.figures.labels import spread_places
 from analysis.summaries import Censoring, GroupFit
-from analysis.theory.curves import TheoryCurve
+from analysis.theory.curves import Confidence, TheoryCurve
 from analysis.theory_beside import PointComparison
 
 # The closest theories are bold, each told from the others by colour and by dashes.
@@ -152,12 +152,16 @@ def _spread_ends(
 
 
 def _label(agreement: Agreement, rank: int, lr_range: tuple[float, float]) -> str:
-    """Return a theory's name, with an arrow where it is nowhere in the picture."""
+    """Return a theory's name, with an arrow where it is nowhere in the picture.
+
+    A dagger marks a reconstruction, so that it is not taken for more.
+    """
     lr_max = agreement.curve.lr_max[np.isfinite(agreement.curve.lr_max)]
     arrow = "↑ " if lr_max.min(initial=np.inf) > lr_range[1] else ""
     arrow = "↓ " if lr_max.max(initial=0.0) < lr_range[0] else arrow
     number = "" if rank < len(_STYLES) else f"{rank + 1}  "
-    return f"{number}{arrow}{agreement.curve.name}"
+    dagger = " †" if agreement.curve.confidence is Confidence.RECONSTRUCTION else ""
+    return f"{number}{arrow}{agreement.curve.name}{dagger}"
 
 
 def _find_ratio_range(lines: tuple[TheoryLine, ...]) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from analysis.curvature_table import CurvatureTable, Matrix, Quantity, ValueRow
 from analysis.figures.album import draw_theories
 from analysis.summaries import GroupFit
 from analysis.theory import Conditions, CurvatureSummary, Measured, edge_of_stability_curve
-from analysis.theory_beside import compare_theories, predict_points
+from analysis.theory_beside import TheoryComparison, compare_theories, predict_points
 from analysis.theory_words import (
     choose_sizes,
     describe_marks,
@@ -184,3 +184,22 @@ def test_the_measurement_is_described() -> None:
     assert "dropout off" in text
     assert "420 products" in text
     assert all(mark in describe_marks().lower() for mark in ("derived", "source", "reconstruction"))
+
+
+def test_a_reconstruction_that_wins_is_called_one() -> None:
+    """The claim never names a reconstructed formula without saying so."""
+    point = FOUND.points[0]
+    wigner = point.find("spiked Wigner")
+    alone = TheoryComparison((replace(point, agreements=(wigner,)),))
+
+    assert "“spiked Wigner” (reconstruction) from curvature at init" in theory_claim(alone)
+
+
+def test_a_bound_broken_at_many_batch_sizes_is_said_briefly() -> None:
+    """Up to three batch sizes are named one by one, more are counted."""
+    high = np.where(np.arange(10) < 2, 1.0, 0.2)
+    few = compare_theories(place_edges(high), only(4.0)).nearest.agreements[0]
+    many = compare_theories(place_edges(np.full(10, 1.0)), only(4.0)).nearest.agreements[0]
+
+    assert "measured above what it calls an upper bound at B = 1 and 2." in few.sentence
+    assert "an upper bound at 10 batch sizes, B = 1 to 512." in many.sentence

@@ -84,6 +84,14 @@ def test_a_theory_far_off_is_named_with_an_arrow() -> None:
     assert plot.lines[-1].anchor[1] == pytest.approx(plot.lr_range[1])
 
 
+def test_reconstructions_carry_a_dagger() -> None:
+    """In the figure a reconstruction is marked, and nothing else is."""
+    plot = compute_theory(SGD, FOUND.nearest)
+
+    marked = {line.curve.name for line in plot.lines if line.label.endswith("†")}
+    assert marked == {"spiked Wigner", "Baik–Silverstein (GGN)"}
+
+
 @pytest.mark.parametrize("group", [SGD, ADAM, refuse(SGD)])
 def test_every_curve_is_named_in_the_drawing(group: GroupFit) -> None:
     """The SVG holds each theory's name, the point, and both axes' labels as text."""
