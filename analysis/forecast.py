@@ -117,7 +117,9 @@ def select_group(groups: Sequence[GroupFit], optimizer: str | None = None) -> Gr
         what = f"optimizer {optimizer!r}" if optimizer else "group"
         raise AnalysisError(f"The table has no {what}. Choose one with --optimizer: {choices}.")
     what = f"optimizer {optimizer!r}" if optimizer else "table"
-    raise AnalysisError(f"This {what} has {len(found)} groups. Choose one with --optimizer: {choices}.")
+    raise AnalysisError(
+        f"This {what} has {len(found)} groups. Choose one with --optimizer: {choices}."
+    )
 
 
 def recommend_group(group: GroupFit, batch_size: int, safety: float = SAFETY) -> Recommendation:
