@@ -11,7 +11,7 @@ from scaling_sweep.curvature.estimates import Estimate
 from scaling_sweep.curvature.krylov import draw_starts
 from scaling_sweep.curvature.lanczos import find_top_values
 from scaling_sweep.curvature.objective import Curvature, Objective
-from scaling_sweep.curvature.operators import BatchOperator, lane_gradients
+from scaling_sweep.curvature.operators import BatchOperator, lane_gradients, precondition
 from scaling_sweep.curvature.workspace import Examples, Workspace
 
 
@@ -25,6 +25,7 @@ class BatchSpectrum:
         num_batches: Mini-batches measured.
         top: Mean of the largest eigenvalues.
         spread: Standard deviation of the largest eigenvalues between mini-batches.
+        largest: The largest of them all.
         worst_residual: Largest ``‖Hv − θv‖ / |θ|`` among the mini-batches.
         num_products: Products with a mini-batch's matrix.
     """
@@ -34,6 +35,7 @@ class BatchSpectrum:
     num_batches: int
     top: Estimate
     spread: float
+    largest: float
     worst_residual: float
     num_products: int
 
@@ -61,6 +63,7 @@ def measure_batch_spectrum(
     rtol: float = 1e-3,
     max_products: int = 50,
     workspace: Workspace | None = None,
+    diagonal: Tensor | None = None,
 ) -> BatchSpectrum:
     """Find the largest eigenvalue of every mini-batch's matrix, many at once.
 
@@ -72,6 +75,8 @@ def measure_batch_spectrum(
         rtol: Wanted residual against each eigenvalue.
         max_products: Bound on products for each mini-batch.
         workspace: How much memory, the Krylov bases included.
+        diagonal: Shape ``[size]``, positive: a preconditioner, see ``precondition``; none when
+            None.
 
     Returns:
         Mean, spread and accuracy.
@@ -80,7 +85,8 @@ def measure_batch_spectrum(
     values, residuals, num_products = [], [], 0
     for lanes in _groups(batches, workspace, max_products):
         starts = draw_starts(len(lanes), objective.vector, generator)
-        operator = BatchOperator(objective, lanes, kind, workspace)
+        plain = BatchOperator(objective, lanes, kind, workspace)
+        operator = plain if diagonal is None else precondition(plain, diagonal)
         top = find_top_values(operator, starts, rtol, max_products)
         values.append(top.values)
         residuals.append(top.residuals)
@@ -93,6 +99,7 @@ def measure_batch_spectrum(
         num_batches=len(batches),
         top=Estimate.of(tops),
         spread=float(tops.std()) if len(tops) > 1 else 0.0,
+        largest=float(tops.max()),
         worst_residual=float(relative.max()),
         num_products=num_products,
     )

@@ -36,6 +36,8 @@ class MatrixMeasurement:
         density: Spectral density over all the data.
         noise: How much the matrices of single examples differ in random directions.
         direction_noise: How much they differ along the top eigenvector.
+        sharpest: Largest eigenvalues of some single examples (of small batches where one example
+            alone has no loss).
         batch_spectra: Largest eigenvalues of mini-batches, by size.
         batch_densities: Spectral densities of mini-batches, by size.
     """
@@ -46,6 +48,7 @@ class MatrixMeasurement:
     density: SpectralDensity
     noise: HessianNoise
     direction_noise: DirectionNoise
+    sharpest: BatchSpectrum
     batch_spectra: tuple[BatchSpectrum, ...]
     batch_densities: tuple[BatchDensity, ...]
 
@@ -63,6 +66,7 @@ class CurvatureMeasurement:
         policy: What was done about BatchNorm and dropout, in words.
         loss: Mean loss over all the data.
         gradient_norm: ``‖G‖`` over all the data.
+        gradient_sharpness: ``GᵀHG / ‖G‖²`` over all the data; NaN where the gradient vanishes.
         matrices: One for each kind asked for.
         sharpness: Batch sharpness by batch size.
         gradient_noise: From single examples: all of finite data, a sample of a stream.
@@ -80,6 +84,7 @@ class CurvatureMeasurement:
     policy: str
     loss: float
     gradient_norm: float
+    gradient_sharpness: float
     matrices: tuple[MatrixMeasurement, ...]
     sharpness: tuple[BatchSharpness, ...]
     gradient_noise: GradientNoise

@@ -43,12 +43,14 @@ class DirectionNoise:
     Attributes:
         mean: Over examples; the top eigenvalue where ``v`` is its vector.
         variance: Between examples, ``mean (vᵀ H_i v − vᵀ H v)²``.
+        product_square: Over examples, ``mean ‖H_i v‖²``.
         batch_size: Examples in each mini-batch that was measured.
         num_batches: Mini-batches measured.
     """
 
     mean: Estimate
     variance: Estimate
+    product_square: Estimate
     batch_size: int
     num_batches: int
 
@@ -143,7 +145,8 @@ def measure_hessian_noise(
     for _ in range(num_probes):
         probe = draw_starts(1, objective.vector, generator)
         batches = population.draw(num_batches, batch_size, generator)
-        square, mean = _probe_batches(objective, batches, probe, kind, workspace)
+        lanes, mean = _multiply_batches(objective, batches, probe, kind, workspace)
+        square = float(lanes.mean())
         spread = num_batches / (num_batches - 1) * (square - mean)
         noises.append(spread * batch_size / factor)
         squares.append(square * objective.size)
@@ -182,19 +185,27 @@ def measure_direction_noise(
     bend = partial(objective.bend, kind)
     bends = lane_derivatives(objective, bend, batches, direction, workspace)
     deviations = (bends - bends.mean()).square() * batch_size / variance_factor
-    return DirectionNoise(Estimate.of(bends), Estimate.of(deviations), batch_size, len(batches))
+    squares, mean = _multiply_batches(objective, batches, direction[None], kind, workspace)
+    # A batch of s has the mean's square and 1/s of the spread about it.
+    products = mean + (squares - mean) * batch_size / variance_factor
+    return DirectionNoise(
+        Estimate.of(bends),
+        Estimate.of(deviations),
+        Estimate.of(products),
+        batch_size,
+        len(batches),
+    )
 
 
-def _probe_batches(
+def _multiply_batches(
     objective: Objective, batches: Examples, probe: Tensor, kind: Curvature, workspace: Workspace
-) -> tuple[float, float]:
-    """Return ``mean ‖h_i‖²`` and ``‖mean h_i‖²`` for one probe."""
-    squares = 0.0
+) -> tuple[Tensor, float]:
+    """Return each batch's ``‖h_i‖²``, float64 on the CPU, and ``‖mean h_i‖²`` for one probe."""
+    squares = []
     total = torch.zeros_like(objective.vector, dtype=torch.float64)
     for lanes in batches.split(workspace.num_lanes(batches.inputs.shape[1], 2)):
         operator = BatchOperator(objective, lanes, kind, workspace)
         products = operator(probe.expand(len(lanes), -1)).double()
-        squares += float(products.square().sum())
+        squares.append(products.square().sum(1).cpu())
         total += products.sum(0)
-    mean = total / len(batches)
-    return squares / len(batches), float(mean.square().sum())
+    return torch.cat(squares), float((total / len(batches)).square().sum())

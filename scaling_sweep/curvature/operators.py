@@ -134,6 +134,25 @@ class BatchOperator:
         return result
 
 
+def precondition(apply: Operator, diagonal: Tensor) -> Operator:
+    """Return the operator ``P^{-1/2} H P^{-1/2}``.
+
+    Args:
+        apply: ``H``, of any number of lanes.
+        diagonal: Shape ``[size]``, positive: ``P``.
+
+    Returns:
+        The operator.
+
+    Example:
+        >>> half = precondition(lambda vectors: 8 * vectors, torch.tensor([4.0, 16.0]))
+        >>> half(torch.ones(1, 2))
+        tensor([[2.0000, 0.5000]])
+    """
+    scale = 1 / diagonal.sqrt()
+    return lambda vectors: scale * apply(scale * vectors)
+
+
 def lane_gradients(
     objective: Objective, batches: Examples, workspace: Workspace
 ) -> Iterator[Tensor]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from scaling_sweep.curvature.batch_hessians import BatchSpectrum
 from scaling_sweep.curvature.lanczos import Eigenpair
 from scaling_sweep.curvature.objective import Objective
-from scaling_sweep.curvature.operators import Operator, lane_gradients
+from scaling_sweep.curvature.operators import lane_gradients
 from scaling_sweep.curvature.populations import Population
 from scaling_sweep.curvature.workspace import Workspace
 from scaling_sweep.optimizers.adam import adam, adamw
@@ -90,31 +91,14 @@ class PreconditionedSharpness:
         batch_size: Examples of each batch that fed it; None where its state came with the point.
         top: The eigenvalue, with its vector in the optimizer's coordinates and its residual.
         num_products: Hessian-vector products used.
+        batches: The same of mini-batches of ``batch_size``; None where that is None.
     """
 
     optimizer: AdaptiveOptimizer
     batch_size: int | None
     top: Eigenpair
     num_products: int
-
-
-def precondition(apply: Operator, diagonal: Tensor) -> Operator:
-    """Return the operator ``P^{-1/2} H P^{-1/2}``.
-
-    Args:
-        apply: ``H``, of any number of lanes.
-        diagonal: Shape ``[size]``, positive: ``P``.
-
-    Returns:
-        The operator.
-
-    Example:
-        >>> half = precondition(lambda vectors: 8 * vectors, torch.tensor([4.0, 16.0]))
-        >>> half(torch.ones(1, 2))
-        tensor([[2.0000, 0.5000]])
-    """
-    scale = 1 / diagonal.sqrt()
-    return lambda vectors: scale * apply(scale * vectors)
+    batches: BatchSpectrum | None = None
 
 
 def gather_moments(

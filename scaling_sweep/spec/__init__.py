@@ -7,6 +7,7 @@ from scaling_sweep.spec.axes import (
     LRRange,
     LRValues,
 )
+from scaling_sweep.spec.curvature import CurvatureSpec, ShortTrainingSpec
 from scaling_sweep.spec.loading import LoadedSweep, check_against_task, load_sweep, parse_sweep
 from scaling_sweep.spec.models import MethodSpec, Parameters, SweepSpec, TaskSpec
 from scaling_sweep.spec.optimizers import OPTIMIZERS, Hyperparameter, OptimizerSpec
@@ -17,6 +18,7 @@ __all__ = [
     "BatchSizeRange",
     "BatchSizeValues",
     "CheckSpec",
+    "CurvatureSpec",
     "Horizon",
     "Hyperparameter",
     "LRByOptimizer",
@@ -27,6 +29,7 @@ __all__ = [
     "OptimizerSpec",
     "Parameters",
     "Resources",
+    "ShortTrainingSpec",
     "Stability",
     "SweepSpec",
     "TaskSpec",

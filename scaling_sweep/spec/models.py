@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from scaling_sweep.spec.axes import BatchSizeGrid, LRAxis, LRByOptimizer
+from scaling_sweep.spec.curvature import CurvatureSpec
 from scaling_sweep.spec.optimizers import OptimizerSpec
 from scaling_sweep.spec.section import (
     TEXT,
@@ -104,6 +105,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "stability": Stability,
     "resources": Resources,
     "check": CheckSpec,
+    "curvature": CurvatureSpec,
 }
 
 
@@ -161,6 +163,10 @@ class SweepSpec(Section):
 
     check: CheckSpec = CheckSpec()
     """What the measured exponents are held against."""
+
+    curvature: CurvatureSpec | None = Field(None, examples=[{"points": ["init", 100]}])
+    """What `run` measures about curvature, for theory to be drawn beside the measurement; nothing
+    without this section. `curvature: {}` takes the defaults."""
 
     @classmethod
     def refuse_unknown(cls, key: str, value: object) -> None:

@@ -8,19 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from scaling_sweep.curvature.along import ShortTraining, measure_along, train_along
+from scaling_sweep.curvature.batch_hessians import measure_batch_spectrum
 from scaling_sweep.curvature.gradient_noise import NoiseMethod
 from scaling_sweep.curvature.krylov import draw_starts
 from scaling_sweep.curvature.measure import measure_curvature
 from scaling_sweep.curvature.measurement import CurvatureMeasurement
 from scaling_sweep.curvature.objective import Curvature, Policy
-from scaling_sweep.curvature.operators import DataOperator
+from scaling_sweep.curvature.operators import DataOperator, precondition
 from scaling_sweep.curvature.options import CurvatureOptions
 from scaling_sweep.curvature.populations import Population
-from scaling_sweep.curvature.preconditioned import (
-    AdaptiveOptimizer,
-    gather_moments,
-    precondition,
-)
+from scaling_sweep.curvature.preconditioned import AdaptiveOptimizer, gather_moments
 from scaling_sweep.curvature.workspace import Workspace
 from scaling_sweep.errors import UserError
 from scaling_sweep.tasks.least_squares import least_squares
@@ -69,6 +66,8 @@ def test_a_measurement_holds_what_dense_matrices_say() -> None:
     assert found.matrix(Curvature.GGN).ends.top.value == pytest.approx(float(ggn), rel=1e-5)
     gradient = case.example_gradients().mean(0)
     assert found.gradient_norm == pytest.approx(float(gradient.norm()), rel=1e-5)
+    along = gradient @ case.dense_hessian() @ gradient / gradient.square().sum()
+    assert found.gradient_sharpness == pytest.approx(float(along), rel=1e-4)
     assert found.gradient_noise.method is NoiseMethod.EXACT
     direction = found.matrix(Curvature.HESSIAN).direction_noise
     assert direction.mean.value == pytest.approx(ends.top.value, rel=1e-4)
@@ -114,6 +113,33 @@ def test_batch_statistics_of_one_example_are_refused() -> None:
     """One example alone has no loss under batch statistics, and the options say so at once."""
     with pytest.raises(ValueError, match="at least 2, or take frozen statistics"):
         CurvatureOptions(policy=Policy.BATCH)
+
+
+def test_the_sharpest_of_all_examples_is_found() -> None:
+    """Asked for as many examples as there are, the largest eigenvalue of any is the dense one."""
+    case = mlp((4, 6, 3))
+    known = torch.linalg.eigvalsh(case.example_hessians())[:, -1].max()
+
+    found = measure(case, dataclasses.replace(SMALL, num_noise_batches=50))
+
+    sharpest = found.matrix(Curvature.HESSIAN).sharpest
+    assert sharpest.num_batches == 50
+    assert sharpest.largest == pytest.approx(float(known), rel=1e-4)
+
+
+def test_preconditioned_batches_are_those_of_one_preconditioner() -> None:
+    """Scaled by a constant preconditioner, batches have their plain eigenvalues over it."""
+    case = mlp((4, 6, 3))
+    objective = case.objective()
+    batches = Population(case.examples).draw(5, 6, generator())
+    four = torch.full_like(objective.vector, 4.0)
+
+    plain_tops = measure_batch_spectrum(objective, batches, generator(), rtol=1e-6)
+    scaled = measure_batch_spectrum(objective, batches, generator(), rtol=1e-6, diagonal=four)
+
+    assert scaled.top.value == pytest.approx(plain_tops.top.value / 4)
+    measured = measure(case).preconditioned
+    assert [found.batches is not None for found in measured] == [True, True]
 
 
 def test_fresh_samples_give_the_moments_of_a_gaussian() -> None:

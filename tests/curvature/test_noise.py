@@ -82,6 +82,8 @@ def test_direction_noise_is_exact_on_all_examples(case: Case, hessians: Tensor) 
 
     assert found.mean.value == pytest.approx(float(bends.mean()))
     assert found.variance.value == pytest.approx(float(bends.var(correction=0)))
+    squares = (hessians @ direction).square().sum(1)
+    assert found.product_square.value == pytest.approx(float(squares.mean()))
 
 
 def test_direction_noise_of_batches_is_corrected_for_finite_data(case: Case) -> None:
