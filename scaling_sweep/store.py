@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -15,6 +15,9 @@ from analysis.criteria import Verdict
 from analysis.results import write_results
 from scaling_sweep.errors import UserError
 from scaling_sweep.rows import PackRows
+
+if TYPE_CHECKING:
+    from analysis.curvature_table import CurvatureTable
 
 _CURVE_COLUMNS = {"step": "curve_step", "loss": "curve_loss"}
 
@@ -58,6 +61,15 @@ class RunFolder:
     def curves(self) -> Path:
         """The thinned loss curves of all trials."""
         return self.path / "curves.parquet"
+
+    @property
+    def curvature(self) -> Path:
+        """The table of measured curvature, for theory."""
+        return self.path / "curvature.parquet"
+
+    def curvature_part(self, recipe_id: str, job: str) -> Path:
+        """Return where the curvature of one point and seed lies, in a folder per recipe."""
+        return self.path / "curvature" / recipe_id / f"{job}.parquet"
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -193,6 +205,24 @@ class RunFolder:
             int(path.stem.removeprefix("seed-")): path.read_bytes()
             for path in (self.starts / recipe_id).glob("seed-*.pt")
         }
+
+    def write_curvature(self, table: "CurvatureTable", path: Path) -> None:
+        """Store a table of curvature, whole or not at all.
+
+        Args:
+            table: What was measured.
+            path: ``curvature``, or a ``curvature_part``.
+
+        Raises:
+            UserError: If the disk is full or the folder not writable.
+        """
+        from analysis.curvature_table import write_curvature
+
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_curvature(table, path)
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Store what the run ran on."""

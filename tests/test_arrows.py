@@ -16,6 +16,7 @@ LIGHT_MODULES = [
     "scaling_sweep",
     "scaling_sweep.cli",
     *(f"scaling_sweep.cli.{name}" for name in COMMANDS),
+    "scaling_sweep.cli.predictions",
     "scaling_sweep.cli.progress",
     "scaling_sweep.cli.showing",
     "scaling_sweep.spec",
@@ -26,6 +27,10 @@ LIGHT_MODULES = [
     "scaling_sweep.previewing",
     "scaling_sweep.progress",
     "scaling_sweep.fitted",
+    "scaling_sweep.predicting",
+    "scaling_sweep.curvature_plan",
+    "scaling_sweep.curvature_rows",
+    "scaling_sweep.curvature_store",
     "scaling_sweep.environment",
     *(
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -158,6 +163,25 @@ def test_planning_and_spec_are_pure() -> None:
     """What is asked and what comes next are decided without torch, pandas or files of results."""
     for package in (*HEAVY, "pandas", "scaling_sweep.store", "scaling_sweep.training"):
         assert importers(package, "scaling_sweep/spec", "scaling_sweep/planning") == set()
+
+
+def test_predictions_need_no_ray(tmp_path: Path) -> None:
+    """Blocked from importing Ray and W&B, `predict` measures and predicts all the same."""
+    sweep = tmp_path / "tiny.yaml"
+    sweep.write_text(
+        "name: tiny\ntask: {name: least_squares, args: {dim: 4}}\nparameters:\n"
+        "  optimizer: {values: [sgd]}\n  batch_size: {values: [4]}\n  lr: {values: [0.1]}\n"
+        "seeds: 1\nhorizon: {steps: 4}\ncurvature: {points: [init], num_examples: 50}\n"
+    )
+    program = (
+        "import sys\nsys.modules['ray'] = sys.modules['wandb'] = None\n"
+        "from scaling_sweep.cli import main\nmain(sys.argv[1:], standalone_mode=False)"
+    )
+    command = [sys.executable, "-c", program, "predict", str(sweep), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "curvature.parquet").exists()
 
 
 @pytest.mark.slow

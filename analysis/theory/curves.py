@@ -172,7 +172,8 @@ def build_curve(
         The curve.
 
     Raises:
-        TheoryError: If the theory does not speak of this rule, or an input is missing.
+        TheoryError: If the theory does not speak of this rule, an input is missing, or a curvature
+            is 0.
     """
     if conditions.rule.family not in about.families:
         raise TheoryError(
@@ -183,11 +184,14 @@ def build_curve(
     if missing:
         raise TheoryError(f"{about.name} needs {', '.join(missing)}, not measured.")
     effective = conditions.effective
-    with np.errstate(divide="ignore", invalid="ignore"):
-        lr_max = formula(summary, effective)
-        half = _Z * _log_stderr(about.needs, formula, summary, effective)
-        if critical is None:
-            critical = find_critical(lambda b: formula(summary, b))
+    try:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            lr_max = formula(summary, effective)
+            half = _Z * _log_stderr(about.needs, formula, summary, effective)
+            if critical is None:
+                critical = find_critical(lambda b: formula(summary, b))
+    except ZeroDivisionError:
+        raise TheoryError(f"{about.name} divides by a curvature, which is 0 here.") from None
     return TheoryCurve(
         name=about.name,
         family=conditions.rule.family,

@@ -10,6 +10,7 @@ from scaling_sweep import __version__
 # holds them against the commands.
 COMMANDS = {
     "plan": "Say what a sweep file would run and what it costs; run nothing.",
+    "predict": "Measure curvature and say what theory makes of it, without training trials.",
     "run": "Run a sweep file; the same command resumes it, a longer file extends it.",
     "status": "Say how far a run is.",
     "fit": "Fit laws to a table of trials and hold the exponents against theory.",

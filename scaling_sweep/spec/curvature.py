@@ -49,8 +49,8 @@ class ShortTrainingSpec(Section):
     """Its optimizer."""
 
     lr: PositiveLR | None = Field(None, examples=[0.05], json_schema_extra=_not_null)
-    """Its learning rate, well below the edge. Without it, half of the edge of its batches where
-    trials begin, for SGD: 1/λ, with λ the largest eigenvalue of their Gauss-Newton matrices."""
+    """Its learning rate, well below the edge. Without it, for SGD, a tenth of the edge 2/λ where
+    trials begin, with λ the mean largest eigenvalue of its batches' Gauss-Newton matrices."""
 
     batch_size: BatchSize = 64
     """Its batch size in examples."""

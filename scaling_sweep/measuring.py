@@ -1,0 +1,173 @@
+"""What a sweep file asks to know of curvature, measured point by point: the torch side."""
+
+from collections.abc import Sequence
+
+import torch
+
+from analysis.curvature_table import CurvatureTable
+from scaling_sweep.curvature.along import ShortTraining, train_along
+from scaling_sweep.curvature.batch_hessians import measure_batch_spectrum
+from scaling_sweep.curvature.measure import measure_curvature
+from scaling_sweep.curvature.objective import Curvature, Policy
+from scaling_sweep.curvature.operators import mean_loss
+from scaling_sweep.curvature.options import CurvatureOptions
+from scaling_sweep.curvature.preconditioned import ADAPTIVE_OPTIMIZERS, AdaptiveOptimizer
+from scaling_sweep.curvature.site import Site
+from scaling_sweep.curvature_plan import MeasuringJob, point_label
+from scaling_sweep.curvature_rows import Place, table_of
+from scaling_sweep.errors import UserError
+from scaling_sweep.spec import CurvatureSpec, ShortTrainingSpec, SweepSpec
+from scaling_sweep.tasks.task import Task
+from scaling_sweep.training.copies import Point
+from scaling_sweep.training.pack import initial_model
+from scaling_sweep.training.starts import parse_point, train_starts
+
+# The two-batch estimate of gradient noise takes single examples and this many (guess: its error
+# falls slowly beyond, and its cost does not).
+_LARGE_NOISE_BATCH = 128
+# One example alone has no loss under statistics of its batch: noise is measured on so many (guess).
+_SMALL_NOISE_BATCH = 8
+# Batches whose mean sharpness sets the learning rate of the short training (guess).
+_NUM_RATE_BATCHES = 8
+# The learning rate as a share of the edge where trials begin: curvature grows as training goes on,
+# on the digits MLP several-fold within 300 steps (measured, docs/theory.md).
+_RATE_SHARE = 0.1
+
+
+def measure_job(
+    spec: SweepSpec,
+    task: Task,
+    job: MeasuringJob,
+    start: bytes | None = None,
+    device: torch.device | None = None,
+) -> CurvatureTable:
+    """Measure curvature at one point under one seed.
+
+    Args:
+        spec: The sweep; its section ``curvature``, or the defaults.
+        task: The sweep's task.
+        job: Which point and seed.
+        start: The trained start of the seed, where the sweep has a recipe and it was trained.
+        device: Where to compute; the CPU unless given.
+
+    Returns:
+        The table of this point and seed.
+
+    Raises:
+        UserError: If the short training diverges or raises the loss.
+    """
+    section = spec.curvature or CurvatureSpec()
+    options = choose_options(spec, task)
+    point = _begin(spec, task, job.seed, start, device)
+    if job.step:
+        site = Site(task, point, options, job.seed, device)
+        point = _train(task, point, site, section.training, job, device)
+    measured = measure_curvature(task, point, options, job.seed, job.step, device=device)
+    without = not options.replacement and task.num_examples is not None
+    return table_of(measured, Place(spec.task.label, point_label(spec, job.step), without))
+
+
+def choose_device(spec: SweepSpec) -> torch.device:
+    """Return the GPU where the sweep asks for one and there is one, else the CPU."""
+    use_gpu = spec.resources.gpus > 0 and torch.cuda.is_available()
+    return torch.device("cuda" if use_gpu else "cpu")
+
+
+def choose_options(spec: SweepSpec, task: Task) -> CurvatureOptions:
+    """Translate the section ``curvature`` for this task.
+
+    Args:
+        spec: The sweep; its section, or the defaults.
+        task: The sweep's task.
+
+    Returns:
+        What is measured; without replacement, batches never exceed the data.
+    """
+    section = spec.curvature or CurvatureSpec()
+    policies = {"frozen": Policy.FROZEN, "running": Policy.RUNNING, "batch": Policy.BATCH}
+    replacement = spec.sampling == "replacement"
+    num_examples = min(section.num_examples, task.num_examples or section.num_examples)
+    most = max(section.choose_batch_sizes(spec.batch_sizes)) if replacement else num_examples
+    sizes = tuple(b for b in section.choose_batch_sizes(spec.batch_sizes) if b <= most)
+    smallest = _SMALL_NOISE_BATCH if section.batchnorm == "batch" else 1
+    large = _LARGE_NOISE_BATCH if replacement else min(_LARGE_NOISE_BATCH, num_examples)
+    return CurvatureOptions(
+        batch_sizes=sizes,
+        num_batches=section.num_batches,
+        density_batch_sizes=_choose_densities(sizes),
+        num_examples=section.num_examples,
+        replacement=replacement,
+        num_probes=section.probes,
+        noise_batch_size=smallest,
+        num_noise_batches=section.noise_examples,
+        noise_sizes=(smallest, max(large, smallest + 1)),
+        max_products=section.max_products,
+        optimizers=tuple(
+            AdaptiveOptimizer(optimizer.name, optimizer.hyperparameters)
+            for optimizer in spec.optimizers
+            if optimizer.name in ADAPTIVE_OPTIMIZERS
+        ),
+        policy=policies[section.batchnorm],
+    )
+
+
+def _choose_densities(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Return the batch sizes whose densities are measured: a small one and one in the middle."""
+    return tuple(sorted({sizes[min(1, len(sizes) - 1)], sizes[len(sizes) // 2]}))
+
+
+def _begin(
+    spec: SweepSpec, task: Task, seed: int, start: bytes | None, device: torch.device | None
+) -> Point:
+    """Return where the trials of a seed begin, without an optimizer's state."""
+    if spec.start == "init":
+        return Point.of(initial_model(task, spec, seed))
+    trained = parse_point(start) if start else train_starts(spec, task, [seed], device)[seed]
+    return Point(trained.params, trained.buffers)
+
+
+def _train(
+    task: Task,
+    point: Point,
+    site: Site,
+    section: ShortTrainingSpec,
+    job: MeasuringJob,
+    device: torch.device | None,
+) -> Point:
+    """Follow the short training to the job's point, refusing one that went uphill."""
+    lr = section.lr or _choose_lr(site, section.batch_size)
+    name, hyperparameters = section.optimizer.name, section.optimizer.hyperparameters
+    training = ShortTraining(name, lr, section.batch_size, (job.step,), hyperparameters)
+    [trained] = train_along(task, point, training, site.options, job.seed, device)
+    there = Site(task, trained, site.options, job.seed, device)
+    before, after = (
+        mean_loss(at.objective, at.population.examples, at.workspace) for at in (site, there)
+    )
+    if not after < before:
+        raise UserError(
+            f"curvature: training with lr {lr:.4g} raised the loss from {before:.4g} to "
+            f"{after:.4g} within {job.step} steps; lower its lr, so that curvature can be measured"
+        )
+    return trained
+
+
+def _choose_lr(site: Site, batch_size: int) -> float:
+    """Return a tenth of the edge ``2/λ`` of the short training's batches, by their GGNs."""
+    if not site.options.replacement:
+        batch_size = min(batch_size, len(site.population.examples))
+    batches = site.population.draw(_NUM_RATE_BATCHES, batch_size, site.generator("rate"))
+    found = measure_batch_spectrum(
+        site.objective,
+        batches,
+        site.generator("rate starts"),
+        Curvature.GGN,
+        site.options.batch_rtol,
+        site.options.max_batch_products,
+        site.workspace,
+    )
+    if not found.top.value > 0:
+        raise UserError(
+            "curvature: there is none where training begins, so no lr for the short training can "
+            "be read off it; give curvature.training.lr"
+        )
+    return _RATE_SHARE * 2 / found.top.value
