@@ -80,5 +80,5 @@ def point_label(spec: SweepSpec, step: int) -> str:
         ``init``, or ``start`` where trials begin at a trained point; then how far trained.
     """
     if spec.start == "init":
-        return f"step {step}" if step else "init"
-    return f"step {step} after the start" if step else "start"
+        return f"{step} steps" if step else "init"
+    return f"start + {step} steps" if step else "start"

@@ -9,6 +9,7 @@ from scaling_sweep.errors import UserError
 
 if TYPE_CHECKING:
     from analysis.criteria import Criterion
+    from analysis.curvature_table import CurvatureTable
     from analysis.results import Results
     from analysis.summaries import Fit
     from scaling_sweep.spec import CheckSpec
@@ -23,12 +24,14 @@ class FittedTable:
         fit: What was found in it.
         fit_json: Where the fit was written.
         report: Where the report was written.
+        curvature: Measured curvature that lay beside the table, None when there was none.
     """
 
     results: "Results"
     fit: "Fit"
     fit_json: Path
     report: Path
+    curvature: "CurvatureTable | None" = None
 
 
 def fit_table(
@@ -40,6 +43,8 @@ def fit_table(
     figures: tuple[str, ...] = (),
 ) -> FittedTable:
     """Fit a table and write ``fit.json`` and ``report.html``.
+
+    Where ``curvature.parquet`` lies beside the table, the report holds theory against it.
 
     Args:
         table: A parquet or CSV file.
@@ -54,6 +59,7 @@ def fit_table(
     Raises:
         UserError: If the folder cannot be written.
     """
+    from analysis.curvature_table import read_curvature
     from analysis.figures.album import save_figures
     from analysis.figures.loss_table import read_curves
     from analysis.groups import write_fit_json
@@ -63,13 +69,15 @@ def fit_table(
     folder = out or table.parent
     beside = table.parent / "curves.parquet"
     curves = read_curves(beside) if beside.exists() else None
-    fitted = FittedTable(results, fit, folder / "fit.json", folder / "report.html")
+    measured = table.parent / "curvature.parquet"
+    curvature = read_curvature(measured) if measured.exists() else None
+    fitted = FittedTable(results, fit, folder / "fit.json", folder / "report.html", curvature)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_fit_json(fit, fitted.fit_json)
-        write_report(fit, results, curves, fitted.report, criterion)
+        write_report(fit, results, curves, fitted.report, criterion, curvature)
         if figures:
-            save_figures(fit, results, curves, folder / "figures", figures, criterion)
+            save_figures(fit, results, curves, folder / "figures", figures, criterion, curvature)
     except OSError as error:
         raise UserError(
             f"cannot write to {folder}: {error.strerror or error}; write another --out"

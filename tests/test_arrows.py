@@ -19,6 +19,7 @@ LIGHT_MODULES = [
     "scaling_sweep.cli.predictions",
     "scaling_sweep.cli.progress",
     "scaling_sweep.cli.showing",
+    "scaling_sweep.cli.showing_theory",
     "scaling_sweep.spec",
     "scaling_sweep.planning",
     "scaling_sweep.stability",

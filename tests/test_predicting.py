@@ -60,7 +60,7 @@ def test_every_point_and_seed_is_measured_and_kept(found: SweepPrediction) -> No
     table = read_curvature(found.path)
 
     assert found.num_new == 4
-    assert table.points == ("init", "step 5")
+    assert table.points == ("init", "5 steps")
     assert table.seeds == (0, 1)
     assert table.optimizers == ("adam",)
     assert table.facts == found.table.facts
@@ -77,14 +77,14 @@ def test_training_lowers_the_loss_between_the_points(found: SweepPrediction) -> 
         if row.quantity is Quantity.LOSS
     }
 
-    assert all(losses[seed, "step 5"] < losses[seed, "init"] for seed in (0, 1))
+    assert all(losses[seed, "5 steps"] < losses[seed, "init"] for seed in (0, 1))
 
 
 def test_both_optimizers_are_predicted(found: SweepPrediction) -> None:
     """SGD and Adam each have curves at both points, none of the other's."""
     sgd, adam = found.optimizers
 
-    assert [at.point for at in sgd.points] == ["init", "step 5"]
+    assert [at.point for at in sgd.points] == ["init", "5 steps"]
     names = {curve.name for at in adam.points for curve in at.prediction.curves}
     assert "Adam, surge" in names
     assert "measured λ₁ of batches" in names
@@ -101,7 +101,7 @@ def test_what_is_there_is_not_measured_again(found: SweepPrediction) -> None:
     assert again.num_new == 0
     assert again.table.facts == found.table.facts
     assert longer.num_new == 2
-    assert longer.table.points == ("init", "step 5", "step 6")
+    assert longer.table.points == ("init", "5 steps", "6 steps")
 
 
 def test_the_recipe_knows_what_a_measurement_depends_on() -> None:

@@ -64,7 +64,10 @@ def command(
     from rich.console import Console
 
     from scaling_sweep.cli.showing import show_fit
+    from scaling_sweep.cli.showing_theory import show_theory
 
     console = Console(highlight=False)
     show_fit(fitted.fit, console)
+    if fitted.curvature is not None:
+        show_theory(fitted.fit, fitted.curvature, console)
     console.print(f"Written: {fitted.fit_json} and {fitted.report}", soft_wrap=True)

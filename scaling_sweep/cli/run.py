@@ -48,6 +48,7 @@ def command(
 
     from scaling_sweep.cli.progress import TerminalDisplay
     from scaling_sweep.cli.showing import show_fit
+    from scaling_sweep.cli.showing_theory import show_theory
     from scaling_sweep.fitted import fit_table
     from scaling_sweep.running import default_folder, run_sweep
     from scaling_sweep.spec import load_sweep
@@ -79,4 +80,6 @@ def command(
             # Before it is printed: what is mirrored is sent in the meantime.
             tracker.on_fit(fitted.fit, fitted.results, outcome.folder.curves)
             show_fit(fitted.fit, console)
+            if fitted.curvature is not None:
+                show_theory(fitted.fit, fitted.curvature, console)
             say(f"Report: {fitted.report}")
