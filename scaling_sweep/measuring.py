@@ -17,6 +17,7 @@ from scaling_sweep.curvature_plan import MeasuringJob, point_label
 from scaling_sweep.curvature_rows import Place, table_of
 from scaling_sweep.errors import UserError
 from scaling_sweep.spec import CurvatureSpec, ShortTrainingSpec, SweepSpec
+from scaling_sweep.tasks.loading import load_task
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.copies import Point
 from scaling_sweep.training.pack import initial_model
@@ -65,6 +66,25 @@ def measure_job(
     measured = measure_curvature(task, point, options, job.seed, job.step, device=device)
     without = not options.replacement and task.num_examples is not None
     return table_of(measured, Place(spec.task.label, point_label(spec, job.step), without))
+
+
+def measure_on_worker(
+    spec: SweepSpec, search: tuple[str, ...], job: MeasuringJob, start: bytes | None
+) -> CurvatureTable:
+    """Measure one point and seed in a process of its own, within the resources of a pack.
+
+    Args:
+        spec: The sweep.
+        search: Folders where a user's own task may lie.
+        job: Which point and seed.
+        start: The trained start of the seed; None to begin at initialisation.
+
+    Returns:
+        The table of this point and seed.
+    """
+    torch.set_num_threads(max(1, int(spec.resources.cpus)))
+    task = load_task(spec.task.name, spec.task.args, search)
+    return measure_job(spec, task, job, start, choose_device(spec))
 
 
 def choose_device(spec: SweepSpec) -> torch.device:

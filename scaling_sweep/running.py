@@ -1,6 +1,7 @@
 """A whole run from sweep file to results.parquet: look, plan, train what is missing, assemble."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +18,9 @@ from scaling_sweep.store import RunFolder
 from scaling_sweep.tracking import Tracker
 
 if TYPE_CHECKING:
+    from scaling_sweep.curvature_plan import MeasuringJob
+    from scaling_sweep.driver import WorkerOrder
+    from scaling_sweep.driver_curvature import CurvatureCrew
     from scaling_sweep.training.preflight import TaskFacts
 
 
@@ -33,6 +37,10 @@ class RunDisplay(Protocol):
 
     def on_pack(self, pack: Pack, rows: PackRows, wall_time_s: float) -> None:
         """Show that a pack is finished."""
+        ...
+
+    def on_warning(self, text: str) -> None:
+        """Show one line about what went wrong without failing the run."""
         ...
 
 
@@ -112,7 +120,7 @@ def run_sweep(
         environment = describe_environment()
         folder.write_environment(environment)
         complete = all(trial.trial_id in done for trial in all_trials(sweep.spec))
-        if not complete:
+        if not complete or _unmeasured(sweep.spec, folder):
             display.on_stage("starting Ray")
             with connected(cluster, verbose=verbose) as capacity:
                 packs = plan_for(sweep.spec, done, facts, capacity)
@@ -177,4 +185,38 @@ def _train(
             folder.write_start(recipe, seed, data)
         order = replace(order, starts=folder.read_starts(recipe))
     display.on_stage("training")
-    return train_packs(packs, order, capacity, folder.write_part, [display, tracker])
+    with _measuring_beside(order, folder, capacity) as crew:
+        complete = not packs or train_packs(
+            packs, order, capacity, folder.write_part, [display, tracker]
+        )
+        if complete and crew.num_missing:
+            display.on_stage("measuring curvature")
+            crew.finish()
+            if crew.num_missing:
+                display.on_warning(crew.warning())
+    return complete
+
+
+def _unmeasured(spec: SweepSpec, folder: RunFolder) -> "tuple[MeasuringJob, ...]":
+    """Return the points and seeds whose curvature is asked for and not there yet."""
+    from scaling_sweep.curvature_store import CurvatureStore
+
+    return () if spec.curvature is None else CurvatureStore(folder, spec).missing()
+
+
+@contextmanager
+def _measuring_beside(
+    order: "WorkerOrder", folder: RunFolder, capacity: Capacity
+) -> "Iterator[CurvatureCrew]":
+    """Measure the curvature that is missing while packs train, on half of the cluster."""
+    from scaling_sweep.curvature_store import CurvatureStore
+    from scaling_sweep.driver_curvature import CurvatureCrew
+
+    resources, jobs = order.spec.resources, _unmeasured(order.spec, folder)
+    at_once = max(1, capacity.num_packs(resources.cpus, resources.gpus) // 2)
+    crew = CurvatureCrew(order, jobs, at_once, CurvatureStore(folder, order.spec).write)
+    crew.start()
+    try:
+        yield crew
+    finally:
+        crew.stop()

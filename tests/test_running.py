@@ -24,11 +24,13 @@ class Silent:
     Attributes:
         planned: Packs to run and trials there already, for each plan.
         finished: Ids of the packs that came in.
+        warned: Warnings.
     """
 
     def __init__(self) -> None:
         self.planned: list[tuple[int, int]] = []
         self.finished: list[str] = []
+        self.warned: list[str] = []
 
     def on_plan(self, packs: Sequence[Pack], num_done: int) -> None:
         """Remember the plan."""
@@ -40,6 +42,10 @@ class Silent:
     def on_pack(self, pack: Pack, rows: PackRows, wall_time_s: float) -> None:
         """Remember the pack."""
         self.finished.append(pack.pack_id)
+
+    def on_warning(self, text: str) -> None:
+        """Remember the warning."""
+        self.warned.append(text)
 
 
 @pytest.fixture

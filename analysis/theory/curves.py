@@ -190,6 +190,8 @@ def build_curve(
             half = _Z * _log_stderr(about.needs, formula, summary, effective)
             if critical is None:
                 critical = find_critical(lambda b: formula(summary, b))
+        # A curvature that came out negative gives no edge.
+        lr_max = np.where(lr_max > 0, lr_max, np.nan)
     except ZeroDivisionError:
         raise TheoryError(f"{about.name} divides by a curvature, which is 0 here.") from None
     return TheoryCurve(
@@ -261,7 +263,7 @@ def find_critical(lr_max: Callable[[FloatArray], FloatArray]) -> float | None:
     limit = values[-1]
     known = np.isfinite(values)
     sizes, below = _SEARCHED[known], values[known] < limit / 2
-    if not np.isfinite(limit) or not below.any() or below.all():
+    if not (np.isfinite(limit) and limit > 0) or not below.any() or below.all():
         return None
     last = int(np.flatnonzero(below)[-1])
     high = float(sizes[last + 1])

@@ -90,6 +90,10 @@ class TerminalDisplay:
             self._last_line = share
             self._console.print(f"{share:4.0%}  {text}")
 
+    def on_warning(self, text: str) -> None:
+        """Print one line about what went wrong without failing the run."""
+        self._console.print(f"Warning: {text}", style="yellow", markup=False, soft_wrap=True)
+
     def _describe(self) -> str:
         failed = f", {self._num_failed:,} failed" if self._num_failed else ""
         elapsed = time.monotonic() - self._began

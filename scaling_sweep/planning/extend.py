@@ -17,7 +17,7 @@ _ADVICE = (
 def check_extends(old: SweepSpec, new: SweepSpec) -> None:
     """Refuse a changed study unless it keeps every trial of the old one.
 
-    Name, engine, resources and check define no trial and may change freely.
+    Name, engine, resources, check and curvature define no trial and may change freely.
 
     Args:
         old: The study the run was begun with.

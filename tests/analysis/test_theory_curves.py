@@ -14,9 +14,11 @@ from analysis.theory import (
     Measured,
     Rule,
     SampleHessians,
+    TheoryError,
     adam_mean_square_curve,
     adam_noise_scale_curve,
     adam_surge_curve,
+    batch_sharpness_curve,
     edge_of_stability_curve,
     find_rule,
     noise_scale_curve,
@@ -203,3 +205,27 @@ def test_missing_value_is_named() -> None:
     """Asking for what was not measured says which."""
     with pytest.raises(ValueError, match="ggn_top was not measured"):
         CurvatureSummary().value("ggn_top")
+
+
+def test_a_gradient_along_negative_curvature_gives_no_edge() -> None:
+    """Where GᵀHG < 0 a theory that divides by it says nothing, and nothing breaks."""
+    curve = BatchCurve(np.array([1.0, 8.0]), np.array([4.0, 2.0]), np.zeros(2))
+    known = CurvatureSummary(
+        gradient_sharpness=Measured(-0.5),
+        gradient_noise_scale=Measured(1.0),
+        batch_sharpness=curve,
+    )
+    conditions = Conditions(np.array([1.0, 8.0]))
+
+    assert np.isnan(noise_scale_curve(known, conditions).lr_max).all()
+    sharpness = batch_sharpness_curve(known, conditions)
+    assert sharpness.lr_max == pytest.approx([0.5, 1.0])
+    assert sharpness.critical_batch_size is None
+
+
+def test_no_curvature_at_all_is_a_reason() -> None:
+    """A flat point gives a sentence instead of a division by zero."""
+    flat = CurvatureSummary(hessian_top=Measured(0.0), top_direction_variance=Measured(0.0))
+
+    with pytest.raises(TheoryError, match="divides by a curvature, which is 0"):
+        top_direction_curve(flat, Conditions(np.array([1.0])))
