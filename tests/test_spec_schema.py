@@ -63,6 +63,8 @@ def test_every_sweep_of_ours_passes_both_the_schema_and_the_loader(path: Path) -
         {"start": {"steps": 9, "optimizer": "adam", "lr": 0.1, "batch_size": 4}},
         {"start": "init", "resources": {"gpus": 0.5, "max_trials_per_pack": None}},
         {"check": {"predicted": {"sgd": 1}, "margin": 0.05}, "horizon": {"steps": 30}},
+        {"curvature": {}},
+        {"curvature": {"points": ["init", 100], "training": {"optimizer": "adam", "lr": 0.1}}},
     ],
 )
 def test_what_the_schema_accepts_the_loader_reads(changes: dict[str, object]) -> None:
@@ -88,6 +90,9 @@ def test_what_the_schema_accepts_the_loader_reads(changes: dict[str, object]) ->
         {"search": "bisect"},
         {"sampling": "epochs"},
         {"resources": {"cpus": 0}},
+        {"curvature": {"points": ["start"]}},
+        {"curvature": {"points": []}},
+        {"curvature": {"batch_sizes": 8}},
     ],
 )
 def test_what_the_loader_refuses_the_schema_refuses(changes: dict[str, object]) -> None:
