@@ -14,6 +14,7 @@ from torch.func import functional_call, vmap
 from scaling_sweep.optimizers.rule import UpdateRule, move_copies
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.copies import Copies, Tensors
+from scaling_sweep.training.randomness import forked_generators
 
 # Any number does: it makes the evaluation of a model that never stops drawing a fixed function.
 _EVALUATION_NOISE = 0
@@ -118,7 +119,7 @@ class LoopEngine:
         """Move every copy once, in place, and return its loss before the move."""
         self._model.train()
         losses = []
-        with torch.random.fork_rng(enabled=bool(noise_seeds)):
+        with forked_generators(enabled=bool(noise_seeds)):
             for row in range(len(copies)):
                 if noise_seeds:
                     torch.manual_seed(noise_seeds[row])
@@ -155,7 +156,7 @@ class LoopEngine:
         """Return each copy's loss on one shared batch, in evaluation mode."""
         self._model.eval()
         losses = []
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), forked_generators():
             for row in range(len(copies)):
                 # A model that draws even now draws the same for every copy.
                 torch.manual_seed(_EVALUATION_NOISE)

@@ -6,6 +6,7 @@ only; so trials that differ in lr share their data, and neither pack-mates nor w
 
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import torch
@@ -41,8 +42,18 @@ def make_generator(*parts: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(*parts))
 
 
+def forked_generators(*, enabled: bool = True) -> AbstractContextManager[None]:
+    """Return a context that gives torch's global generators back as they were.
+
+    Only the GPU in use is looked at: torch warns where it has to look after several.
+    """
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    context: AbstractContextManager[None] = torch.random.fork_rng(devices, enabled)
+    return context
+
+
 def call_seeded(function: Callable[[], T], *parts: str | int) -> T:
     """Call a function that draws from torch's global generator, and leave that one untouched."""
-    with torch.random.fork_rng():
+    with forked_generators():
         torch.manual_seed(derive_seed(*parts))
         return function()
