@@ -47,7 +47,8 @@ def forked_generators(*, enabled: bool = True) -> AbstractContextManager[None]:
 
     Only the GPU in use is looked at: torch warns where it has to look after several.
     """
-    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = [torch.cuda.current_device()] if in_use else []
     context: AbstractContextManager[None] = torch.random.fork_rng(devices, enabled)
     return context
 
