@@ -1,5 +1,6 @@
 """What a sweep file asks to know of curvature, measured point by point: the torch side."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -101,14 +102,14 @@ def choose_options(spec: SweepSpec, task: Task) -> CurvatureOptions:
         task: The sweep's task.
 
     Returns:
-        What is measured; without replacement, batches never exceed the data.
+        What is measured; without replacement, batches are smaller than the data.
     """
     section = spec.curvature or CurvatureSpec()
     policies = {"frozen": Policy.FROZEN, "running": Policy.RUNNING, "batch": Policy.BATCH}
-    replacement = spec.sampling == "replacement"
     num_examples = min(section.num_examples, task.num_examples or section.num_examples)
-    most = max(section.choose_batch_sizes(spec.batch_sizes)) if replacement else num_examples
-    sizes = tuple(b for b in section.choose_batch_sizes(spec.batch_sizes) if b <= most)
+    # Batches from a part of the data would be less noisy than those from all of it.
+    replacement = spec.sampling == "replacement" or num_examples != task.num_examples
+    sizes = _choose_sizes(section, spec, task, replacement)
     smallest = _SMALL_NOISE_BATCH if section.batchnorm == "batch" else 1
     large = _LARGE_NOISE_BATCH if replacement else min(_LARGE_NOISE_BATCH, num_examples)
     return CurvatureOptions(
@@ -129,6 +130,26 @@ def choose_options(spec: SweepSpec, task: Task) -> CurvatureOptions:
         ),
         policy=policies[section.batchnorm],
     )
+
+
+def _choose_sizes(
+    section: CurvatureSpec, spec: SweepSpec, task: Task, replacement: bool
+) -> tuple[int, ...]:
+    """Return the batch sizes to measure, so that theory can be drawn at all of the sweep's.
+
+    Batches of B out of N without replacement that are drawn with it take B/(1 − B/N) examples to
+    be as noisy, rounded outwards at the ends; all of the data have no noise and are left out.
+    """
+    sizes = section.choose_batch_sizes(spec.batch_sizes)
+    num_examples = task.num_examples
+    if spec.sampling == "replacement" or num_examples is None:
+        return sizes
+    inside = [size for size in sizes if size < num_examples] or [1]
+    if not replacement:
+        return tuple(inside)
+    alike = [size / (1 - size / num_examples) for size in inside]
+    ends = {math.floor(alike[0]), math.ceil(alike[-1])}
+    return tuple(sorted(ends | {round(size) for size in alike[1:-1]}))
 
 
 def _choose_densities(sizes: Sequence[int]) -> tuple[int, ...]:

@@ -125,15 +125,31 @@ def test_without_a_section_the_defaults_are_planned() -> None:
     assert jobs == tuple(MeasuringJob(step, 0) for step in (0, 100, 300))
 
 
-def test_without_replacement_batches_stay_within_the_data() -> None:
-    """Batches larger than the examples that stand for the data are not drawn."""
-    sweep = tiny(SWEEP.replace("[16, 64]", "[16, 64, 256]") + SECTION + "sampling: epoch\n")
+def test_without_replacement_batches_are_smaller_than_the_data() -> None:
+    """All of the data at once has no noise, so it is not drawn."""
+    sweep = tiny(SWEEP + SECTION + "sampling: epoch\n", **{"[16, 64]": "[16, 64, 1797]"})
+    whole = tiny(sweep.text, **{"num_examples: 200": "num_examples: 5000"})
+    task = load_task(sweep.spec.task.name, sweep.spec.task.args)
+
+    options = choose_options(whole.spec, task)
+
+    assert not options.replacement
+    assert options.batch_sizes == (16, 64)
+
+
+def test_batches_of_a_part_of_the_data_are_as_noisy_as_those_of_all(tmp_path: Path) -> None:
+    """Drawn with replacement at B/(1 − B/N) of the whole, they cover every batch size."""
+    sweep = tiny(SWEEP + SECTION + "sampling: epoch\n", **{"[16, 64]": "[1, 16, 512]"})
     task = load_task(sweep.spec.task.name, sweep.spec.task.args)
 
     options = choose_options(sweep.spec, task)
 
-    assert not options.replacement
-    assert options.batch_sizes == (16, 64)
+    assert options.replacement
+    assert options.batch_sizes == (1, 16, 717)
+    found = predict_sweep(tiny(sweep.text, **{"[init, 5]": "[init]"}), tmp_path)
+    [at] = found.optimizers[0].points
+    [curve] = [c for c in at.prediction.curves if c.name == "measured λ₁ of batches"]
+    assert np.isfinite(curve.lr_max).all()
 
 
 def test_a_short_training_that_diverges_is_one_line(tmp_path: Path) -> None:
