@@ -61,6 +61,8 @@ def recipe_id(spec: SweepSpec) -> str:
     section = spec.curvature or CurvatureSpec()
     parts = {
         "section": section.model_dump(exclude={"points", "seeds"}),
+        # A learning rate that is found, not given, has to be stable up to the last point.
+        "longest": section.steps[-1] if section.training.lr is None else None,
         "batch_sizes": section.choose_batch_sizes(spec.batch_sizes),
         "optimizers": [optimizer.label for optimizer in spec.optimizers],
         "where": start_id(spec),

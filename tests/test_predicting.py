@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from analysis.curvature_table import Matrix, Quantity, read_curvature
 from analysis.theory import Conditions, gaussian_curve
+from scaling_sweep import measuring
 from scaling_sweep.cli import main
 from scaling_sweep.curvature_plan import MeasuringJob, plan_measuring, recipe_id
 from scaling_sweep.errors import UserError
@@ -95,27 +96,28 @@ def test_what_is_there_is_not_measured_again(found: SweepPrediction) -> None:
     """A second call reads; another recipe measures anew, more points only what is new."""
     again = predict_sweep(tiny(sgd="sgd, adam"), found.path.parent)
     longer = predict_sweep(
-        tiny(sgd="sgd, adam", **{"[init, 5]": "[init, 5, 6]"}), found.path.parent
+        tiny(sgd="sgd, adam", **{"[init, 5]": "[init, 3, 5]"}), found.path.parent
     )
 
     assert again.num_new == 0
     assert again.table.facts == found.table.facts
     assert longer.num_new == 2
-    assert longer.table.points == ("init", "5 steps", "6 steps")
+    assert longer.table.points == ("init", "3 steps", "5 steps")
 
 
 def test_the_recipe_knows_what_a_measurement_depends_on() -> None:
-    """Points and seeds do not change it; settings, batch sizes and optimizers do."""
-    same = tiny(**{"[init, 5]": "[init]", "seeds: 2\n  num": "seeds: 1\n  num"})
+    """Points before the last and seeds do not change it; what is measured and how does."""
+    same = tiny(**{"[init, 5]": "[5]", "seeds: 2\n  num": "seeds: 1\n  num"})
     others = [
         tiny(**{"probes: 2": "probes: 3"}),
+        tiny(**{"[init, 5]": "[init, 6]"}),
         tiny(**{"values: [16, 64]": "values: [16, 32]"}),
         tiny(sgd="sgd, adam"),
         tiny(**{"width: 4": "width: 5"}),
     ]
 
     assert recipe_id(same.spec) == recipe_id(tiny().spec)
-    assert len({recipe_id(sweep.spec) for sweep in [tiny(), *others]}) == 5
+    assert len({recipe_id(sweep.spec) for sweep in [tiny(), *others]}) == 6
 
 
 def test_without_a_section_the_defaults_are_planned() -> None:
@@ -160,6 +162,22 @@ def test_a_short_training_that_diverges_is_one_line(tmp_path: Path) -> None:
         UserError, match=r"curvature: training with lr 1e\+12 raised .* lower its lr"
     ):
         predict_sweep(tiny(SWEEP + section), tmp_path)
+
+
+def test_a_learning_rate_that_is_found_is_halved_until_the_loss_falls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun far above the edge, the short training still reaches its point."""
+    sweep = tiny(**{"[init, 5]": "[init, 20]"})
+    monkeypatch.setattr(measuring, "_RATE_SHARE", 16.0)
+    monkeypatch.setattr(measuring, "_NUM_RATES", 1)
+    with pytest.raises(UserError, match=r"raised the loss|diverged"):
+        predict_sweep(sweep, tmp_path / "once")
+    monkeypatch.setattr(measuring, "_NUM_RATES", 8)
+
+    found = predict_sweep(sweep, tmp_path / "often")
+
+    assert found.table.points == ("init", "20 steps")
 
 
 def test_least_squares_is_predicted_within_5_percent(tmp_path: Path) -> None:

@@ -49,8 +49,9 @@ class ShortTrainingSpec(Section):
     """Its optimizer."""
 
     lr: PositiveLR | None = Field(None, examples=[0.05], json_schema_extra=_not_null)
-    """Its learning rate, well below the edge. Without it, for SGD, a tenth of the edge 2/λ where
-    trials begin, with λ the mean largest eigenvalue of its batches' Gauss-Newton matrices."""
+    """Its learning rate, below the edge but not far: small ones lead where training near the edge
+    never comes. Without it, for SGD, half of the edge 2/λ where trials begin, with λ the mean
+    largest eigenvalue of its batches' Gauss-Newton matrices, halved again until the loss falls."""
 
     batch_size: BatchSize = 64
     """Its batch size in examples."""
