@@ -88,8 +88,10 @@ class Outbox:
         if self._process is not None:
             self._process.kill()
             _wait(self._process, time.monotonic() + _JOIN_S)
-            self._listener.join(_JOIN_S)
+        # The pump first: it is what starts the listener, and time may be up before it came to that.
         self._pump.join(_JOIN_S)
+        if self._listener.ident is not None:
+            self._listener.join(_JOIN_S)
 
     def _report(self, finished: bool, timeout_s: float) -> None:
         if not finished:
