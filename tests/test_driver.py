@@ -17,7 +17,6 @@ import torch
 
 from analysis.results import read_results
 from scaling_sweep import running
-from scaling_sweep.clusters import Capacity, connected
 from scaling_sweep.errors import UserError
 from scaling_sweep.planning import plan_packs
 from scaling_sweep.rows import PackRows, rows_of_result
@@ -171,24 +170,9 @@ def study(tmp_path: Path) -> Study:
     return Study(tmp_path / "x.yaml", tmp_path / "run")
 
 
-@pytest.fixture(scope="session")
-def one_ray() -> Iterator[Capacity]:
-    """Start one Ray for all tests of this process."""
-    with connected("local") as capacity:
-        yield capacity
-
-
 @pytest.fixture
-def run(
-    one_ray: Capacity, study: Study, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], tuple[int, int]]:
+def run(_on_one_ray: None, study: Study) -> Callable[[], tuple[int, int]]:
     """Return a function that runs the study on the one Ray; it returns packs run, trials there."""
-
-    @contextmanager
-    def reuse(cluster: str, *, verbose: bool = False) -> Iterator[Capacity]:
-        yield one_ray
-
-    monkeypatch.setattr(running, "connected", reuse)
 
     def run_once() -> tuple[int, int]:
         display = Silent()

@@ -1,14 +1,10 @@
 """Curvature beside a sweep on a real local Ray: measured, kept, resumed, never in the way."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from analysis.curvature_table import read_curvature
-from scaling_sweep import running
-from scaling_sweep.clusters import Capacity, connected
 from scaling_sweep.predicting import predict_sweep
 from scaling_sweep.running import run_sweep
 from scaling_sweep.spec import LoadedSweep, parse_sweep
@@ -17,7 +13,12 @@ from tests.test_predicting import SECTION
 from tests.test_running import Silent
 
 # Ray warns of its own future; what it says is not ours to mend.
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("_on_one_ray"),
+]
 
 
 def study(text: str = SWEEP + SECTION, **replacements: str) -> LoadedSweep:
@@ -26,24 +27,6 @@ def study(text: str = SWEEP + SECTION, **replacements: str) -> LoadedSweep:
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     return parse_sweep(text, Path("tiny.yaml"))
-
-
-@pytest.fixture(scope="module")
-def one_ray() -> Iterator[Capacity]:
-    """Start one Ray for all tests of this module."""
-    with connected("local") as capacity:
-        yield capacity
-
-
-@pytest.fixture(autouse=True)
-def _reuse(one_ray: Capacity, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every run take that Ray."""
-
-    @contextmanager
-    def reuse(cluster: str, *, verbose: bool = False) -> Iterator[Capacity]:
-        yield one_ray
-
-    monkeypatch.setattr(running, "connected", reuse)
 
 
 def test_a_run_measures_what_predict_measures(tmp_path: Path) -> None:
