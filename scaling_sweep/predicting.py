@@ -136,9 +136,13 @@ def _measure_missing(
     on_job: "Callable[[MeasuringJob, int, int], None] | None",
 ) -> int:
     """Measure what a run folder lacks, one point and seed after the other; return how many."""
+    import torch
+
     from scaling_sweep.curvature_store import CurvatureStore
     from scaling_sweep.measuring import choose_device, measure_job
 
+    # As a pack would: two threads on two busy cores took 3 times as long as one (measured).
+    torch.set_num_threads(max(1, int(spec.resources.cpus)))
     store, device = CurvatureStore(folder, spec), choose_device(spec)
     jobs = store.missing()
     starts = _train_starts(spec, task, folder, {job.seed for job in jobs})

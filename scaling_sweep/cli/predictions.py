@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # Signs of what a curve claims to be, by the words of its kind.
 _SIGNS = {"": "", "upper bound": "≤ ", "lower bound": "≥ "}
-# Columns of batch sizes that fit beside the rest into a terminal of 80 characters (by eye).
-_NUM_COLUMNS = 4
+# Characters that a table takes beside its columns of batch sizes, and each of those (by eye).
+_WIDTH_BESIDE, _WIDTH_OF_SIZE, _MIN_COLUMNS = 54, 9, 3
 
 
 def show_prediction(found: "SweepPrediction", console: Console) -> None:
@@ -27,7 +27,7 @@ def show_prediction(found: "SweepPrediction", console: Console) -> None:
         console.print()
         title = Text(optimizer_name(prediction.optimizer), style="bold")
         console.rule(title, align="left", style="dim")
-        _show_optimizer(prediction, _choose(found.batch_sizes), console)
+        _show_optimizer(prediction, _choose(found.batch_sizes, console.width), console)
     console.print(Text(describe_marks(), style="dim"))
     console.print(
         Text(
@@ -42,9 +42,10 @@ def show_prediction(found: "SweepPrediction", console: Console) -> None:
     console.print(f"Written: {found.path} ({took})", soft_wrap=True, markup=False)
 
 
-def _choose(sizes: Sequence[int]) -> tuple[int, ...]:
-    """Return a few batch sizes, both ends among them."""
-    places = np.linspace(0, len(sizes) - 1, min(len(sizes), _NUM_COLUMNS)).round().astype(int)
+def _choose(sizes: Sequence[int], width: int) -> tuple[int, ...]:
+    """Return as many batch sizes as a terminal is wide for, both ends among them."""
+    num = max(_MIN_COLUMNS, (width - _WIDTH_BESIDE) // _WIDTH_OF_SIZE)
+    places = np.linspace(0, len(sizes) - 1, min(len(sizes), num)).round().astype(int)
     return tuple(sizes[place] for place in places)
 
 
@@ -58,7 +59,7 @@ def _show_optimizer(
     for at in prediction.points:
         table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
         table.title = Text(f"LR_max from curvature at {at.point}", style="italic")
-        table.add_column("theory")
+        table.add_column("theory", min_width=20)
         for name in (*(f"B = {size}" for size in sizes), "B*", "exponent"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("confidence", no_wrap=True)
