@@ -1,6 +1,5 @@
 """Reading sweep files: the good one, and one line for every way to get it wrong."""
 
-import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -284,9 +283,15 @@ def test_a_sweep_too_large_to_be_meant_is_refused_before_it_is_built() -> None:
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(junk=st.text(max_size=30), position=st.integers(0, len(GOOD)))
 def test_no_text_brings_a_traceback(junk: str, position: int) -> None:
-    """Junk anywhere in a file is either harmless or refused as the user's mistake."""
-    with contextlib.suppress(UserError):
-        parse_sweep(GOOD[:position] + junk + GOOD[position:])
+    """Junk anywhere in a file is either kept as text or refused in one line that names the file."""
+    text = GOOD[:position] + junk + GOOD[position:]
+    try:
+        outcome = parse_sweep(text, "x.yaml").text
+    except UserError as error:
+        outcome = str(error)
+
+    refused = outcome.startswith("x.yaml") and "\n" not in outcome
+    assert outcome == text or refused
 
 
 def loaded(change: str) -> LoadedSweep:

@@ -109,7 +109,7 @@ def _adam_move(
     rate = lr * root_correction / _one_minus_power(beta1, num_steps)
     for name, param in params.items():
         grad = grads[name]
-        # Not lerp_: it takes four times as long on a CPU (measured, LOG 2026-11-20).
+        # Not lerp_: slower on a CPU (measured, LOG 2026-11-21).
         first = state["first"][name].mul_(beta1).add_(grad, alpha=1 - beta1)
         second = state["second"][name].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
         step = second.sqrt().add_(per_copy(root_correction * eps, param))
