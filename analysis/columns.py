@@ -43,6 +43,13 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("batch_size", "int64", "examples", "Examples per step."),
     Column("lr", "float64", "learning rate", "Factor of the direction in every step."),
+    Column(
+        "damping",
+        "float64",
+        "damping",
+        "Damping of the preconditioner, searched for its smallest stable value; empty when it was "
+        "not searched.",
+    ),
     Column("seed", "int64", "", "Replicate: same start and same batches for all lr.", 0),
     Column("start", "string", "", "Where the trial begins: init, or a trained point.", "init"),
     Column("horizon", "string", "", "How long the trial trains, e.g. 300 steps.", "unknown"),
