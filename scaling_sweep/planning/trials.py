@@ -28,6 +28,7 @@ class Trial:
         horizon: How long it trains, for example `300 steps`.
         sampling: `replacement` or `epoch`.
         sweep_seed: The study's own seed.
+        damping: In place of the optimizer's own damping; None where it is not searched.
     """
 
     task: str
@@ -40,13 +41,19 @@ class Trial:
     horizon: str
     sampling: str
     sweep_seed: int
+    damping: float | None = None
 
     @cached_property
     def trial_id(self) -> str:
         """16 hexadecimal digits that depend on all that defines the trial, on nothing else."""
         parts: dict[str, object] = {item.name: getattr(self, item.name) for item in fields(self)}
         # All hyperparameters, defaults too: a trial is another one when a default changes.
-        parts["optimizer"] = [self.optimizer.name, self.optimizer.hyperparameters]
+        hyperparameters = dict(self.optimizer.hyperparameters)
+        if self.damping is None:
+            del parts["damping"]  # trials had names before they could have a damping
+        else:
+            hyperparameters.pop(str(self.optimizer.damping), None)  # not the one it is trained with
+        parts["optimizer"] = [self.optimizer.name, hyperparameters]
         return _digest(json.dumps(parts, sort_keys=True))
 
 

@@ -21,11 +21,13 @@ class Hyperparameter:
         default: Value when the sweep file says nothing; those of `torch.optim`.
         below: Exclusive upper bound; every hyperparameter is at least 0.
         meaning: One sentence for the documentation.
+        is_damping: Whether it is what a sweep may search as `damping`; one per optimizer at most.
     """
 
     default: float
     below: float | None
     meaning: str
+    is_damping: bool = False
 
 
 _WEIGHT_DECAY = Hyperparameter(0.0, None, "L2 penalty added to the gradient.")
@@ -34,7 +36,7 @@ _MOMENTUM = Hyperparameter(0.9, 1.0, "Share of the last velocity that is kept.")
 _BETA1 = Hyperparameter(0.9, 1.0, "Decay of the mean of the gradient.")
 _BETA2 = Hyperparameter(0.999, 1.0, "Decay of the mean of the squared gradient.")
 _ALPHA = Hyperparameter(0.99, 1.0, "Decay of the mean of the squared gradient.")
-_EPS = Hyperparameter(1e-8, None, "Added to the denominator, the damping.")
+_EPS = Hyperparameter(1e-8, None, "Added to the denominator, the damping.", is_damping=True)
 
 OPTIMIZERS: Mapping[str, Mapping[str, Hyperparameter]] = MappingProxyType(
     {
@@ -102,6 +104,12 @@ class OptimizerSpec(Section):
             if value != table[key].default
         ]
         return f"{self.name}({', '.join(changed)})" if changed else self.name
+
+    @property
+    def damping(self) -> str | None:
+        """The name of the hyperparameter that is its damping, `eps` for adam; None without one."""
+        table = OPTIMIZERS[self.name]
+        return next((key for key, item in table.items() if item.is_damping), None)
 
     def __hash__(self) -> int:
         """Return a hash of the label: `hyperparameters` is a dict."""

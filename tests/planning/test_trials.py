@@ -33,6 +33,7 @@ CHANGES = {
     "horizon": "300 epochs",
     "sampling": "epoch",
     "sweep_seed": 1,
+    "damping": 1e-3,
 }
 
 
@@ -45,6 +46,17 @@ def test_a_trial_keeps_its_name_for_ever() -> None:
 def test_a_trial_has_another_name_when_anything_about_it_changes(field: str) -> None:
     """Every field is part of the name."""
     assert replace(TRIAL, **{field: CHANGES[field]}).trial_id != TRIAL.trial_id
+
+
+def test_a_trial_with_a_damping_is_named_by_it_and_not_by_the_one_it_replaces() -> None:
+    """Its own damping is what it is trained with: another default makes no other trial."""
+    damped = replace(TRIAL, damping=0.001)
+    other = OptimizerSpec.model_validate({"name": "adam", "eps": 1e-4})
+
+    assert damped.trial_id == "349c3f872c6266d3"
+    assert replace(damped, damping=0.002).trial_id != damped.trial_id
+    assert replace(damped, optimizer=other).trial_id == damped.trial_id
+    assert replace(TRIAL, optimizer=other).trial_id != TRIAL.trial_id
 
 
 def test_a_study_names_each_of_its_trials_once() -> None:
