@@ -6,11 +6,14 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 Stream: TypeAlias = Callable[[torch.Generator, int], Batch]
+Collate: TypeAlias = Callable[[list[Any]], Batch]
 ExactLoss: TypeAlias = Callable[[Mapping[str, Tensor]], Tensor]
+Transform: TypeAlias = Callable[[Tensor, Tensor, torch.Generator | None], Batch]
+Collate: TypeAlias = Callable[[list[Any]], Batch]
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,14 @@ class Task:
         inputs: Shape ``[num_examples, ...]``; None unless the data are tensors.
         targets: Shape ``[num_examples, ...]``; None unless the data are tensors.
         dataset: Map-style dataset of pairs; None unless the data are a dataset.
+        collate: Puts a list of the dataset's items together to inputs and targets, each of shape
+            ``[num_items, ...]``; the shape must depend on the number of items only, so pad items
+            of differing length to a fixed one.
         stream: ``stream(generator, batch_size)`` draws a fresh batch; None for finite data.
         exact_loss: The loss over the whole population as a function of the parameters of one
             model, where it is known; evaluation then uses it instead of an evaluation set.
+        tokens_per_example: Tokens in one example where the loss is a mean over tokens, so that
+            batch sizes can be read in tokens too; 1 otherwise.
 
     Example:
         >>> import torch
@@ -53,6 +61,8 @@ class Task:
     dataset: Dataset[Any] | None = None
     stream: Stream | None = None
     exact_loss: ExactLoss | None = None
+    collate: Collate = default_collate
+    tokens_per_example: int = 1
 
     def __post_init__(self) -> None:
         """Check that the data come in exactly one form."""
