@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from torch.utils.data import default_collate
 
 from scaling_sweep.curvature.workspace import Examples
 from scaling_sweep.tasks.task import Stream, Task
@@ -57,7 +56,7 @@ class Population:
             examples = Examples(task.inputs[index], task.targets[index])
         else:
             assert task.dataset is not None
-            inputs, targets = default_collate([task.dataset[i] for i in index.tolist()])
+            inputs, targets = task.collate([task.dataset[i] for i in index.tolist()])
             examples = Examples(inputs, targets)
         return cls(examples, replacement=replacement)
 

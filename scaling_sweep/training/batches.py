@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
 
 from scaling_sweep.tasks.task import Batch, Task
 from scaling_sweep.training.randomness import call_seeded, make_generator
@@ -82,7 +81,8 @@ class Batches:
                 for generator in self._generators
             ]
         if task.inputs is not None and task.targets is not None:
-            self._inputs, self._targets = task.inputs.to(device), task.targets.to(device)
+            self._inputs = move_windows(task.inputs, device)
+            self._targets = move_windows(task.targets, device)
 
     def draw(self, seeds: Sequence[int]) -> Batch:
         """Draw the next batch of every seed and lay them out for the copies.
@@ -126,7 +126,7 @@ class Batches:
         assert dataset is not None
         self._num_looked_up[place] += 1
         inputs, targets = call_seeded(
-            lambda: default_collate([dataset[i] for i in index]),
+            lambda: self._task.collate([dataset[i] for i in index]),
             *self._names[place],
             self._num_looked_up[place],
         )
@@ -136,6 +136,32 @@ class Batches:
         inputs = torch.stack([batch[0] for batch in drawn]).to(self._device)
         targets = torch.stack([batch[1] for batch in drawn]).to(self._device)
         return _lay_out(inputs, rows), _lay_out(targets, rows)
+
+
+def move_windows(values: Tensor, device: torch.device) -> Tensor:
+    """Move a tensor to a device; windows that overlap in memory still do there.
+
+    ``Tensor.to`` would write out every window, as many times the text as a window is long.
+
+    Args:
+        values: Shape ``[num_examples, ...]``, for example made by ``Tensor.unfold``.
+        device: Where to.
+
+    Returns:
+        The same values.
+
+    Example:
+        >>> windows = torch.arange(9).unfold(0, 4, 1)
+        >>> move_windows(windows, torch.device("cpu")).untyped_storage().nbytes()
+        72
+    """
+    span = 1 + sum(
+        (size - 1) * step for size, step in zip(values.shape, values.stride(), strict=True)
+    )
+    if values.device == device or values.numel() <= span:
+        return values.to(device)
+    line = values.as_strided((span,), (1,)).to(device)
+    return line.as_strided(values.shape, values.stride())
 
 
 def _lay_out(drawn: Tensor, rows: Tensor) -> Tensor:
