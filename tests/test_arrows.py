@@ -17,7 +17,6 @@ LIGHT_MODULES = [
     "scaling_sweep.cli",
     *(f"scaling_sweep.cli.{name}" for name in COMMANDS),
     "scaling_sweep.cli.predictions",
-    "scaling_sweep.cli.progress",
     "scaling_sweep.cli.showing",
     "scaling_sweep.cli.showing_theory",
     "scaling_sweep.spec",
@@ -27,11 +26,13 @@ LIGHT_MODULES = [
     "scaling_sweep.listing",
     "scaling_sweep.previewing",
     "scaling_sweep.progress",
-    "scaling_sweep.fitted",
+    "scaling_sweep.api",
+    "scaling_sweep.study",
     "scaling_sweep.predicting",
     "scaling_sweep.curvature_plan",
     "scaling_sweep.curvature_rows",
     "scaling_sweep.curvature_store",
+    "scaling_sweep.display",
     "scaling_sweep.environment",
     *(
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

@@ -47,7 +47,8 @@ def command(
 ) -> None:
     """Fit laws to a table of trials and hold the exponents against theory.
 
-    RESULTS is a parquet or CSV file with batch size, lr and an outcome for each trial. Writes
+    RESULTS is a run folder, or a parquet or CSV file with batch size, lr and an outcome for each
+    trial. Writes
     fit.json and report.html beside it.
 
     \b
@@ -55,11 +56,13 @@ def command(
       scaling-sweep fit runs/digits/results.parquet
       scaling-sweep fit mine.csv --map lr=learning_rate --map batch_size=bs
     """
-    from scaling_sweep.fitted import fit_table
+    from scaling_sweep.study import open_study
 
-    fitted = fit_table(results, out=out, rename=dict(rename), criterion=criterion, figures=figures)
+    study = open_study(results, rename=dict(rename), criterion=criterion)
+    report = study.save(out, figures)
+    fit_json = report.with_name("fit.json")
     if as_json:
-        click.echo(fitted.fit_json.read_text(), nl=False)
+        click.echo(fit_json.read_text(), nl=False)
         return
     from rich.console import Console
 
@@ -67,7 +70,7 @@ def command(
     from scaling_sweep.cli.showing_theory import show_theory
 
     console = Console(highlight=False)
-    show_fit(fitted.fit, console)
-    if fitted.curvature is not None:
-        show_theory(fitted.fit, fitted.curvature, console)
-    console.print(f"Written: {fitted.fit_json} and {fitted.report}", soft_wrap=True)
+    show_fit(study.fit, console)
+    if study.curvature is not None:
+        show_theory(study.fit, study.curvature, console)
+    console.print(f"Written: {fit_json} and {report}", soft_wrap=True)

@@ -49,9 +49,9 @@ def command(
     import json
 
     from analysis.forecast import SAFETY, recommend
-    from scaling_sweep.fitted import read_and_fit
+    from scaling_sweep.study import open_study
 
-    fit = read_and_fit(results, dict(rename), criterion)
+    fit = open_study(results, rename=dict(rename), criterion=criterion).fit
     advice = recommend(fit, batch_size, optimizer, SAFETY if safety is None else safety)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(advice), indent=2))

@@ -46,12 +46,12 @@ def command(
     """
     from rich.console import Console
 
-    from scaling_sweep.cli.progress import TerminalDisplay
     from scaling_sweep.cli.showing import show_fit
     from scaling_sweep.cli.showing_theory import show_theory
-    from scaling_sweep.fitted import fit_table
+    from scaling_sweep.display import TerminalDisplay
     from scaling_sweep.running import default_folder, run_sweep
     from scaling_sweep.spec import load_sweep
+    from scaling_sweep.study import open_study
     from scaling_sweep.tracking import open_tracker
 
     loaded = load_sweep(sweep)
@@ -76,10 +76,11 @@ def command(
             say(f"Stopped, what is finished is kept. Go on with: {again}")
             raise SystemExit(130)  # as a shell reports Ctrl-C
         if fit:
-            fitted = fit_table(outcome.folder.results)
+            study = open_study(outcome.folder.results)
+            report = study.save()
             # Before it is printed: what is mirrored is sent in the meantime.
-            tracker.on_fit(fitted.fit, fitted.results, outcome.folder.curves)
-            show_fit(fitted.fit, console)
-            if fitted.curvature is not None:
-                show_theory(fitted.fit, fitted.curvature, console)
-            say(f"Report: {fitted.report}")
+            tracker.on_fit(study.fit, study.results, outcome.folder.curves)
+            show_fit(study.fit, console)
+            if study.curvature is not None:
+                show_theory(study.fit, study.curvature, console)
+            say(f"Report: {report}")

@@ -11,7 +11,7 @@ from analysis.results import write_results
 from analysis.theory_beside import compare_theories
 from analysis.theory_words import theory_claim
 from scaling_sweep.cli import main
-from scaling_sweep.fitted import fit_table
+from scaling_sweep.study import open_study
 from tests.analysis.curvature_cases import make_table
 from tests.analysis.report_cases import simulate_trials
 
@@ -29,11 +29,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_curvature_beside_a_table_is_read(run: Path) -> None:
     """The fit says what it found beside the table, and the report shows it."""
-    fitted = fit_table(run / "results.parquet")
+    study = open_study(run / "results.parquet")
 
-    assert fitted.curvature is not None
-    assert fitted.curvature.numbers == TABLE.numbers
-    assert "spiked Wigner" in fitted.report.read_text()
+    assert study.curvature is not None
+    assert study.curvature.numbers == TABLE.numbers
+    assert "spiked Wigner" in study.save().read_text()
 
 
 def test_a_table_alone_has_no_theory(run: Path, tmp_path: Path) -> None:
@@ -41,10 +41,10 @@ def test_a_table_alone_has_no_theory(run: Path, tmp_path: Path) -> None:
     alone = tmp_path / "results.parquet"
     alone.write_bytes((run / "results.parquet").read_bytes())
 
-    fitted = fit_table(alone)
+    study = open_study(alone)
 
-    assert fitted.curvature is None
-    assert "spiked Wigner" not in fitted.report.read_text()
+    assert study.curvature is None
+    assert "spiked Wigner" not in study.save().read_text()
 
 
 def test_the_terminal_names_the_best_theory_and_every_error(run: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_terminal_names_the_best_theory_and_every_error(run: Path) -> None:
 
     assert shown.exit_code == 0, shown.output
     assert "SGD: theory" in shown.output
-    [group] = fit_table(run / "results.parquet").fit.groups
+    [group] = open_study(run / "results.parquet").fit.groups
     claim = theory_claim(compare_theories(group, TABLE))
     assert claim in " ".join(shown.output.split())
     assert "r.m.s. log error" in shown.output
