@@ -120,13 +120,13 @@ def test_a_sweep_may_be_given_as_a_mapping() -> None:
 
     assert sweep.spec.batch_sizes == (8, 64)
     assert scaling_sweep.load_sweep(sweep) is sweep
-    with pytest.raises(UserError, match="seedz.*seeds"):
+    with pytest.raises(UserError, match=r"seedz.*seeds"):
         scaling_sweep.load_sweep({**SWEEP, "seedz": 3})
 
 
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
     """A criterion that means nothing and a table that is not there say what to write."""
-    with pytest.raises(UserError, match="write final:0.5"):
+    with pytest.raises(UserError, match=r"write final:0\.5"):
         scaling_sweep.fit(simulate_trials(), criterion="half")
     with pytest.raises(AnalysisError, match="does not exist"):
         scaling_sweep.fit(tmp_path / "nothing.parquet")
