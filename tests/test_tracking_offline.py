@@ -1,11 +1,7 @@
 """Tests of real W&B runs, written without a network and read back record by record."""
 
-import json
-import struct
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -21,8 +17,7 @@ from scaling_sweep.planning import Pack, plan_packs
 from scaling_sweep.rows import PackRows, rows_of_failure
 from scaling_sweep.spec import SweepSpec
 from scaling_sweep.tracking import open_tracker
-
-pb = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+from tests.wandb_files import RunFile, read_records, read_runs
 
 # Markup of three kinds, a control character, a path and more letters than W&B takes for a name.
 HOSTILE = "a<script>[bold]{{x}}\x07../../b" * 9
@@ -62,80 +57,6 @@ def _rows(pack: Pack) -> PackRows:
 
 
 @dataclass(frozen=True)
-class _RunFile:
-    """One W&B run as it lies on disk.
-
-    Attributes:
-        folder: Where.
-        records: Everything in its log.
-    """
-
-    folder: Path
-    records: list[Any]
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The last value of every config key."""
-        start = next(record.run for record in self.records if record.HasField("run"))
-        return {item.key: json.loads(item.value_json) for item in start.config.update}
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """The history's points."""
-        points = [_values(r.history.item) for r in self.records if r.HasField("history")]
-        return [point for point in points if "pack/batch_size" in point]
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """The last value of every summary key."""
-        merged: dict[str, Any] = {}
-        for record in self.records:
-            if record.HasField("summary"):
-                merged.update(_values(record.summary.update))
-        return merged
-
-    def table(self, name: str) -> pd.DataFrame:
-        """Return a table as W&B shows it."""
-        (path,) = (self.folder / "files" / "media" / "table").glob(f"{name}_*.table.json")
-        stored = json.loads(path.read_text())
-        return pd.DataFrame(stored["data"], columns=stored["columns"])
-
-
-def _values(items: Iterable[Any]) -> dict[str, Any]:
-    return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
-
-
-def _read_records(path: Path) -> Iterator[Any]:
-    """Read W&B's log: LevelDB's log format with a 7-byte header of its own before the first block.
-
-    Blocks of 32,768 bytes hold chunks: checksum (4), length (2), kind (1: whole, 2: first,
-    3: middle, 4: last), then the data. A tail too short for a chunk's header is padding.
-    """
-    data, position, parts = path.read_bytes(), 7, b""
-    assert data[:4] == b":W&B"
-    while position + 7 <= len(data):
-        left = 32_768 - position % 32_768
-        if left < 7:
-            position += left
-            continue
-        length, kind = struct.unpack_from("<HB", data, position + 4)
-        parts += data[position + 7 : position + 7 + length]
-        position += 7 + length
-        if kind in {1, 4}:
-            record = pb.Record()
-            record.ParseFromString(parts)
-            yield record
-            parts = b""
-
-
-def _read_runs(folder: Path) -> dict[str, _RunFile]:
-    """Return the runs in a run folder by optimizer."""
-    files = (folder / "wandb").glob("offline-run-*/run-*.wandb")
-    runs = [_RunFile(path.parent, list(_read_records(path))) for path in files]
-    return {run.config["optimizer"]: run for run in runs}
-
-
-@dataclass(frozen=True)
 class _Mirrored:
     """A sweep and what W&B has of it.
 
@@ -148,7 +69,7 @@ class _Mirrored:
 
     frame: pd.DataFrame
     fit: Fit
-    runs: dict[str, _RunFile]
+    runs: dict[str, RunFile]
     said: list[str]
 
 
@@ -174,7 +95,7 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory) -> _Mirrored:
             tracker.on_pack(pack, rows, 1.5)
         tracker.on_fit(fit, results, folder / "curves.parquet")
         tracker.close(timeout_s=PATIENCE_S)
-    return _Mirrored(frame, fit, _read_runs(folder), said)
+    return _Mirrored(frame, fit, read_runs(folder), said)
 
 
 def test_there_is_one_run_for_each_group(mirrored: _Mirrored) -> None:
@@ -283,7 +204,7 @@ def test_a_second_session_mirrors_the_whole_run_under_the_same_name(tmp_path: Pa
         tracker.on_pack(pack, rows, 1.0)
         tracker.close(exit_code=int(earlier.empty), timeout_s=PATIENCE_S)
         (folder,) = set((tmp_path / "wandb").glob("offline-run-*")) - before
-        run = _RunFile(folder, list(_read_records(next(folder.glob("*.wandb")))))
+        run = RunFile(folder, list(read_records(next(folder.glob("*.wandb")))))
         ids.append(next(r.run.run_id for r in run.records if r.HasField("run")))
         exit_codes += [r.exit.exit_code for r in run.records if r.HasField("exit")]
         counts.append([point["pack/batch_size"] for point in run.history])

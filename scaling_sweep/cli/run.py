@@ -79,7 +79,7 @@ def command(
             study = open_study(outcome.folder.results)
             report = study.save()
             # Before it is printed: what is mirrored is sent in the meantime.
-            tracker.on_fit(study.fit, study.results, outcome.folder.curves)
+            tracker.on_fit(study.fit, study.results, outcome.folder.curves, study.curvature)
             show_fit(study.fit, console)
             if study.curvature is not None:
                 show_theory(study.fit, study.curvature, console)

@@ -1,25 +1,29 @@
 """From a fit to what W&B shows of it: summary, tables, pictures and charts of each group."""
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
+from analysis.curvature_table import CurvatureTable
+from analysis.figures.album import Picture as Drawing
 from analysis.figures.album import draw_pictures, select_trials
 from analysis.figures.edges import compute_edges
 from analysis.figures.loss_table import read_curves
 from analysis.figures.losses import compute_losses
 from analysis.results import Results
 from analysis.summaries import Censoring, Fit, GroupFit, MaxLR
-from scaling_sweep.tracking.messages import Cell, Chart, Findings, Line, Picture, Table
+from scaling_sweep.tracking.cells import log_line, plain
+from scaling_sweep.tracking.messages import Cell, Chart, Findings, Picture, Table
+from scaling_sweep.tracking.theory import TheoryFindings, find_theory
 
 # W&B shows no more rows of a table (wandb.Table.MAX_ROWS).
 MAX_ROWS = 10_000
 # A figure of 7 inches is then 840 pixels wide, what a W&B panel shows.
 _DPI = 120
+# Of a group without measured curvature.
+_NOTHING = TheoryFindings({}, (), (), ())
 _TRIAL_COLUMNS = (
     "batch_size",
     "lr",
@@ -38,13 +42,16 @@ _TRIAL_COLUMNS = (
 )
 
 
-def find_findings(fit: Fit, results: Results, curves: Path | None) -> Iterator[Findings]:
+def find_findings(
+    fit: Fit, results: Results, curves: Path | None, curvature: CurvatureTable | None = None
+) -> Iterator[Findings]:
     """Collect what is shown of each group.
 
     Args:
         fit: Of one table.
         results: The table.
         curves: File of its loss curves, None or missing when there is none.
+        curvature: Measured curvature, None when there is none.
 
     Yields:
         One message for each group, in the fit's order.
@@ -52,15 +59,14 @@ def find_findings(fit: Fit, results: Results, curves: Path | None) -> Iterator[F
     losses = read_curves(curves) if curves is not None and curves.exists() else None
     for group in fit.groups:
         trials = select_trials(results.frame, group.key)
+        theory = _NOTHING if curvature is None else find_theory(group, curvature)
+        drawn = (*draw_pictures(group, trials, losses), *theory.pictures)
         yield Findings(
             group=str(group.key),
-            summary=summarize(group),
-            tables=tuple(_tables(group, trials, losses)),
-            pictures=tuple(
-                Picture(f"figures/{picture.name}", _render(picture.figure), picture.caption)
-                for picture in draw_pictures(group, trials, losses)
-            ),
-            charts=(chart_edges(group),) if group.edges else (),
+            summary={**summarize(group), **theory.summary},
+            tables=(*_tables(group, trials, losses), *theory.tables),
+            pictures=tuple(_render(drawing) for drawing in drawn),
+            charts=(*((chart_edges(group),) if group.edges else ()), *theory.charts),
         )
 
 
@@ -95,27 +101,6 @@ def summarize(group: GroupFit) -> dict[str, Cell]:
         **{f"law_{name}": value for name, value in (law.parameters if law else {}).items()},
     }
     return {name: plain(value) for name, value in summary.items()}
-
-
-def plain(value: object) -> Cell:
-    """Return a value that JSON has: None for NaN, infinities and what is missing.
-
-    Args:
-        value: A cell of a table, or a number of the fit.
-
-    Returns:
-        The same, as plain Python.
-
-    Example:
-        >>> plain(pd.NA), plain(float("inf")), plain(2), plain("SGD")
-        (None, None, 2, 'SGD')
-    """
-    if value is None or value is pd.NA:
-        return None
-    if isinstance(value, bool | str | int):
-        return value
-    number = float(value)  # type: ignore[arg-type]  # NumPy's numbers too
-    return number if math.isfinite(number) else None
 
 
 def _tables(group: GroupFit, trials: pd.DataFrame, losses: pd.DataFrame | None) -> Iterator[Table]:
@@ -153,10 +138,10 @@ def _plain_rows(frame: pd.DataFrame) -> Sequence[Sequence[Cell]]:
     return [[plain(cell) for cell in row] for row in frame.astype(object).itertuples(index=False)]
 
 
-def _render(figure: Figure) -> bytes:
+def _render(drawing: Drawing) -> Picture:
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
-    return buffer.getvalue()
+    drawing.figure.savefig(buffer, format="png", dpi=_DPI)
+    return Picture(f"figures/{drawing.name}", buffer.getvalue(), drawing.caption)
 
 
 def chart_edges(group: GroupFit) -> Chart:
@@ -174,14 +159,14 @@ def chart_edges(group: GroupFit) -> Chart:
     inside = [edge for edge in group.edges if edge.censored is Censoring.NONE]
     sizes = [edge.batch_size for edge in inside]
     lines = [
-        _log_line("measured", sizes, [edge.lr_max for edge in inside]),
-        _log_line("95 % low", sizes, [edge.lr_max_ci[0] for edge in inside]),
-        _log_line("95 % high", sizes, [edge.lr_max_ci[1] for edge in inside]),
+        log_line("measured", sizes, [edge.lr_max for edge in inside]),
+        log_line("95 % low", sizes, [edge.lr_max_ci[0] for edge in inside]),
+        log_line("95 % high", sizes, [edge.lr_max_ci[1] for edge in inside]),
         *(
-            _log_line(f"{curve.law.name} law", curve.band.batch_size, curve.band.lr_max)
+            log_line(f"{curve.law.name} law", curve.band.batch_size, curve.band.lr_max)
             for curve in plot.curves
         ),
-        *(_log_line(guide.label, guide.batch_size, guide.lr) for guide in plot.guides),
+        *(log_line(guide.label, guide.batch_size, guide.lr) for guide in plot.guides),
     ]
     return Chart(
         "charts/edges",
@@ -189,13 +174,3 @@ def chart_edges(group: GroupFit) -> Chart:
         "log2(batch size)",
         tuple(line for line in lines if line.x),
     )
-
-
-def _log_line(label: str, sizes: Iterable[float], rates: Iterable[float]) -> Line:
-    """Return a line on log axes, without points that have no logarithm."""
-    points = [
-        (math.log2(size), math.log10(rate))
-        for size, rate in zip(sizes, rates, strict=True)
-        if 0 < rate < math.inf
-    ]
-    return Line(label, [x for x, _ in points], [y for _, y in points])

@@ -14,6 +14,7 @@ from scaling_sweep.tracking.outbox import Outbox
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.curvature_table import CurvatureTable
     from analysis.results import Results
     from analysis.summaries import Fit, GroupKey
     from scaling_sweep.planning import Pack
@@ -58,8 +59,21 @@ class Tracker:
     def on_pack(self, pack: "Pack", rows: "PackRows", wall_time_s: float) -> None:
         """Hear that a pack's rows are stored."""
 
-    def on_fit(self, fit: "Fit", results: "Results", curves: Path | None = None) -> None:
-        """Hear what the finished table says; ``curves`` is the file of loss curves."""
+    def on_fit(
+        self,
+        fit: "Fit",
+        results: "Results",
+        curves: Path | None = None,
+        curvature: "CurvatureTable | None" = None,
+    ) -> None:
+        """Hear what the finished table says.
+
+        Args:
+            fit: Of the table.
+            results: The table.
+            curves: The file of loss curves, None when there is none.
+            curvature: Measured curvature, None when there is none.
+        """
 
     def close(self, exit_code: int = 0, timeout_s: float | None = None) -> None:
         """Finish, within ``timeout_s`` seconds or what the mode allows."""
@@ -149,9 +163,15 @@ class WandbTracker(Tracker):
             )
         )
 
-    def on_fit(self, fit: "Fit", results: "Results", curves: Path | None = None) -> None:
-        """Send tables, figures and the summary of every group."""
-        self._try(lambda: self._fit(fit, results, curves))
+    def on_fit(
+        self,
+        fit: "Fit",
+        results: "Results",
+        curves: Path | None = None,
+        curvature: "CurvatureTable | None" = None,
+    ) -> None:
+        """Send tables, figures and the summary of every group, theory beside them."""
+        self._try(lambda: self._fit(fit, results, curves, curvature))
 
     def close(self, exit_code: int = 0, timeout_s: float | None = None) -> None:
         """Finish the W&B runs, or leave W&B behind when that takes too long."""
@@ -189,12 +209,18 @@ class WandbTracker(Tracker):
             verdicts, seconds = of_pack["verdict"].tolist(), of_pack["wall_time_s"].sum()
             self._outbox.send(self._progress(key, batch_size, verdicts, float(seconds)))
 
-    def _fit(self, fit: "Fit", results: "Results", curves: Path | None) -> None:
+    def _fit(
+        self,
+        fit: "Fit",
+        results: "Results",
+        curves: Path | None,
+        curvature: "CurvatureTable | None",
+    ) -> None:
         from scaling_sweep.tracking.findings import find_findings
 
         for group in fit.groups:
             self._tally(group.key)
-        for findings in find_findings(fit, results, curves):
+        for findings in find_findings(fit, results, curves, curvature):
             self._outbox.send(findings)
 
     def _progress(
