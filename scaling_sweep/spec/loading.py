@@ -3,18 +3,21 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
 from scaling_sweep.errors import UserError
 from scaling_sweep.spec.axes import BatchSizeValues
 from scaling_sweep.spec.models import SweepSpec
+from scaling_sweep.spec.section import Section
 from scaling_sweep.spec.source import KeyPath, Source, parse_source, read_source
 from scaling_sweep.spec.wording import as_yaml, exact_text, nearest
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
+
+S = TypeVar("S", bound=Section)
 
 
 @dataclass(frozen=True)
@@ -136,8 +139,21 @@ def _largest_batch_path(spec: SweepSpec) -> KeyPath:
 
 def _check(source: Source) -> LoadedSweep:
     """Return the checked study; a `UserError` reports the first mistake in the file's order."""
+    return LoadedSweep(check_section(SweepSpec, source), source)
+
+
+def check_section(section: type[S], source: Source) -> S:
+    """Check a file against the section that describes it.
+
+    Args:
+        section: What the file should hold.
+        source: The file as it was read.
+
+    Returns:
+        The section; a `UserError` reports the first mistake in the file's order.
+    """
     try:
-        return LoadedSweep(SweepSpec.model_validate(source.data), source)
+        return section.model_validate(source.data)
     except ValidationError as error:
         details = error.errors(include_url=False)
     details.sort(key=lambda detail: source.line_of(_path(detail)))
