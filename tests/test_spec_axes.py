@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from scaling_sweep.spec import BatchSizeRange, LRRange
+from scaling_sweep.spec import BatchSizeRange, PositiveRange
 
 quick = settings(max_examples=100, derandomize=True, deadline=None)
 lrs = st.floats(1e-6, 1e3)
@@ -19,7 +19,7 @@ densities = st.integers(1, 12)
 
 def lr_points(low: float, high: float, per_octave: int) -> set[float]:
     """Return a grid's points, none when the range is refused as empty."""
-    return _points(LRRange, {"min": low, "max": high, "per_octave": per_octave})
+    return _points(PositiveRange, {"min": low, "max": high, "per_octave": per_octave})
 
 
 def size_points(low: int, high: int, per_octave: int) -> set[float]:
@@ -27,7 +27,7 @@ def size_points(low: int, high: int, per_octave: int) -> set[float]:
     return _points(BatchSizeRange, {"min": low, "max": high, "per_octave": per_octave})
 
 
-def _points(model: type[LRRange] | type[BatchSizeRange], data: dict[str, Any]) -> set[float]:
+def _points(model: type[PositiveRange] | type[BatchSizeRange], data: dict[str, Any]) -> set[float]:
     try:
         return set(model.model_validate(data).points())
     except ValidationError as error:

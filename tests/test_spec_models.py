@@ -148,6 +148,28 @@ def test_asking_for_an_optimizer_that_is_not_swept_is_a_bug_of_ours() -> None:
         spec.lrs_for(optimizer("adam"))
 
 
+def test_a_damping_is_an_axis_like_the_learning_rate() -> None:
+    """It takes every spelling the learning rate has, and its points are the same lattice."""
+    adam = {"values": ["adam", "rmsprop"]}
+    grid = {"min": 1e-3, "max": 10, "per_octave": 3}
+    spec = study(optimizer=adam, lr=grid, damping=grid)
+    split = study(optimizer=adam, damping={"by_optimizer": {"adam": grid, "rmsprop": grid}})
+    listed = study(optimizer=adam, damping={"values": [1, 0.1]})
+
+    for item in spec.optimizers:
+        assert spec.dampings_for(item) == spec.lrs_for(item) == split.dampings_for(item)
+        assert listed.dampings_for(item) == (0.1, 1.0)
+    assert {item.parameters.searched for item in (spec, split, listed)} == {"damping"}
+
+
+def test_without_the_axis_every_optimizer_keeps_its_own_damping() -> None:
+    """The learning rate is searched, and a trial has no damping of its own."""
+    spec = study(optimizer={"values": ["adam"]})
+
+    assert spec.dampings_for(spec.optimizers[0]) == (None,)
+    assert spec.parameters.searched == "lr"
+
+
 def test_a_study_cannot_be_changed_once_read() -> None:
     """What was checked stays as it was checked."""
     with pytest.raises(ValueError, match="frozen"):

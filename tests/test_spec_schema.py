@@ -32,6 +32,16 @@ def minimal(**changes: object) -> dict[str, object]:
     }
 
 
+def damped(damping: object) -> dict[str, object]:
+    """Return the axes of a study that searches damping."""
+    return {
+        "optimizer": {"values": ["adam"]},
+        "batch_size": {"values": [1, 8]},
+        "lr": {"values": [0.1]},
+        "damping": damping,
+    }
+
+
 def test_the_checked_in_schema_is_fresh() -> None:
     """The file editors use is the one the models give; `make docs` writes it."""
     checked_in = (ROOT / "docs" / "sweep.schema.json").read_text(encoding="utf-8")
@@ -63,6 +73,9 @@ def test_every_sweep_of_ours_passes_both_the_schema_and_the_loader(path: Path) -
         {"start": {"steps": 9, "optimizer": "adam", "lr": 0.1, "batch_size": 4}},
         {"start": "init", "resources": {"gpus": 0.5, "max_trials_per_pack": None}},
         {"check": {"predicted": {"sgd": 1}, "margin": 0.05}, "horizon": {"steps": 30}},
+        {"parameters": damped({"min": 1e-6, "max": 10, "per_octave": 4})},
+        {"parameters": damped({"values": [0.1, 1]})},
+        {"parameters": damped({"by_optimizer": {"adam": {"values": [0.1, 1]}}})},
         {"curvature": {}},
         {"curvature": {"points": ["init", 100], "training": {"optimizer": "adam", "lr": 0.1}}},
     ],
@@ -90,6 +103,9 @@ def test_what_the_schema_accepts_the_loader_reads(changes: dict[str, object]) ->
         {"search": "bisect"},
         {"sampling": "epochs"},
         {"resources": {"cpus": 0}},
+        {"parameters": damped({"values": [0]})},
+        {"parameters": damped([0.1, 1])},
+        {"parameters": damped({"min": 1e-6, "max": 10})},
         {"curvature": {"points": ["start"]}},
         {"curvature": {"points": []}},
         {"curvature": {"batch_sizes": 8}},

@@ -3,14 +3,15 @@
 from scaling_sweep.spec.axes import (
     BatchSizeRange,
     BatchSizeValues,
-    LRByOptimizer,
-    LRRange,
-    LRValues,
+    PositiveByOptimizer,
+    PositiveRange,
+    PositiveValues,
 )
 from scaling_sweep.spec.curvature import CurvatureSpec, ShortTrainingSpec
 from scaling_sweep.spec.loading import LoadedSweep, check_against_task, load_sweep, parse_sweep
-from scaling_sweep.spec.models import MethodSpec, Parameters, SweepSpec, TaskSpec
+from scaling_sweep.spec.models import MethodSpec, SweepSpec, TaskSpec
 from scaling_sweep.spec.optimizers import OPTIMIZERS, Hyperparameter, OptimizerSpec
+from scaling_sweep.spec.parameters import Parameters
 from scaling_sweep.spec.settings import CheckSpec, Horizon, Resources, Stability, TrainedStart
 
 __all__ = [
@@ -21,13 +22,13 @@ __all__ = [
     "CurvatureSpec",
     "Horizon",
     "Hyperparameter",
-    "LRByOptimizer",
-    "LRRange",
-    "LRValues",
     "LoadedSweep",
     "MethodSpec",
     "OptimizerSpec",
     "Parameters",
+    "PositiveByOptimizer",
+    "PositiveRange",
+    "PositiveValues",
     "Resources",
     "ShortTrainingSpec",
     "Stability",

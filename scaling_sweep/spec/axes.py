@@ -1,4 +1,4 @@
-"""The two axes of a sweep, batch size and learning rate, as points of a lattice or as a list."""
+"""The axes of a sweep, batch size, learning rate and damping: points of a lattice, or a list."""
 
 import math
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ from scaling_sweep.spec.section import (
 )
 from scaling_sweep.spec.wording import as_yaml, exact_text
 
-# Room inside float32, which learning rates are applied in (1e-38 to 3e38).
-_SMALLEST_LR, _LARGEST_LR = 1e-30, 1e30
+# Room inside float32, which learning rates and dampings are applied in (1e-38 to 3e38).
+_SMALLEST, _LARGEST = 1e-30, 1e30
 # Batches are indexed in memory; a guess far beyond any of them.
 _LARGEST_BATCH = 10**9
 # A guess: beyond it, steps are finer than any edge is sharp, and the number a slip of the pen.
@@ -29,15 +29,13 @@ _END_TOLERANCE = 1e-3
 
 
 def _positive(value: object) -> object:
-    """Return a learning rate, refusing zero and below in better words than the lower bound's."""
+    """Return a number, refusing zero and below in better words than the lower bound's."""
     if isinstance(value, int | float) and value <= 0:
         refuse(f"must be above 0, got {as_yaml(value)}; write for example 0.1")
     return value
 
 
-PositiveLR = Annotated[
-    float, Field(ge=_SMALLEST_LR, le=_LARGEST_LR), NUMBER, BeforeValidator(_positive)
-]
+Positive = Annotated[float, Field(ge=_SMALLEST, le=_LARGEST), NUMBER, BeforeValidator(_positive)]
 BatchSize = Annotated[int, Field(ge=1, le=_LARGEST_BATCH), WHOLE]
 PerOctave = Annotated[int, Field(ge=1, le=_MAX_PER_OCTAVE, examples=[2]), WHOLE]
 
@@ -72,28 +70,28 @@ def _neighbours(low: float, high: float, per_octave: int) -> tuple[float, float]
     return lattice(low * below, low, per_octave)[-1], lattice(high, high * above, per_octave)[0]
 
 
-class LRRange(Section):
-    """A logarithmic grid: every 2^(k/per_octave) from min to max, k any integer.
+class PositiveRange(Section):
+    """Learning rates or dampings: every 2^(k/per_octave) from min to max, k any integer.
 
     The grid is anchored at 1, so widening the range or multiplying `per_octave` keeps every
     point there was and the sweep is extended.
 
     Example:
-        >>> LRRange(min=0.25, max=1, per_octave=1).points()
+        >>> PositiveRange(min=0.25, max=1, per_octave=1).points()
         (0.25, 0.5, 1.0)
     """
 
-    min: PositiveLR = Field(examples=[0.001])
-    """Smallest learning rate that may occur; the grid begins at the first point from here up."""
+    min: Positive = Field(examples=[0.001])
+    """Smallest value that may occur; the grid begins at the first point from here up."""
 
-    max: PositiveLR = Field(examples=[16])
-    """Largest learning rate that may occur; the grid ends at the last point up to here."""
+    max: Positive = Field(examples=[16])
+    """Largest value that may occur; the grid ends at the last point up to here."""
 
     per_octave: PerOctave
-    """Learning rates per factor of 2. Doubling it keeps the old grid."""
+    """Values per factor of 2. Doubling it keeps the old grid."""
 
     def points(self) -> tuple[float, ...]:
-        """Return the learning rates, ascending."""
+        """Return the values, ascending."""
         return lattice(self.min, self.max, self.per_octave)
 
     @model_validator(mode="after")
@@ -158,21 +156,21 @@ def _refuse_empty(low: float, high: float, per_octave: int, below: float, above:
     )
 
 
-class LRValues(Section):
-    """Learning rates, one by one.
+class PositiveValues(Section):
+    """Learning rates or dampings, one by one.
 
     Example:
-        >>> LRValues(values=[0.1, 0.01]).points()
+        >>> PositiveValues(values=[0.1, 0.01]).points()
         (0.01, 0.1)
     """
 
-    values: Annotated[tuple[PositiveLR, ...], BeforeValidator(listed)] = Field(
+    values: Annotated[tuple[Positive, ...], BeforeValidator(listed)] = Field(
         examples=[[0.01, 0.1, 1]], json_schema_extra={"minItems": 1}
     )
-    """The learning rates, each positive, none twice."""
+    """The values, each positive, none twice."""
 
     def points(self) -> tuple[float, ...]:
-        """Return the learning rates, ascending."""
+        """Return the values, ascending."""
         return tuple(sorted(self.values))
 
     @model_validator(mode="after")
@@ -233,8 +231,8 @@ def _check_spelling(given: object) -> object:
     return given
 
 
-LRGrid = Annotated[
-    Annotated[LRRange, Tag("<range>")] | Annotated[LRValues, Tag("<values>")],
+PositiveGrid = Annotated[
+    Annotated[PositiveRange, Tag("<range>")] | Annotated[PositiveValues, Tag("<values>")],
     Discriminator(_kind),
     BeforeValidator(_check_spelling),
 ]
@@ -246,23 +244,44 @@ BatchSizeGrid = Annotated[
 ]
 
 
-class LRByOptimizer(Section):
-    """One grid of learning rates per optimizer: edges differ a hundredfold between them."""
+class PositiveByOptimizer(Section):
+    """One grid per optimizer: edges differ a hundredfold between them."""
 
-    by_optimizer: dict[str, LRGrid] = Field(
+    by_optimizer: dict[str, PositiveGrid] = Field(
         examples=[{"sgd": {"min": 0.01, "max": 8, "per_octave": 2}}]
     )
     """The grid of each optimizer, by its name (`adam`) or by its label (`adam(beta1=0.95)`)."""
 
-    def grid_for(self, optimizer: OptimizerSpec) -> "LRRange | LRValues | None":
+    def grid_for(self, optimizer: OptimizerSpec) -> "PositiveRange | PositiveValues | None":
         """Return the grid of an optimizer, its label before its name; None when there is none."""
         return self.by_optimizer.get(optimizer.label) or self.by_optimizer.get(optimizer.name)
 
 
-LRAxis = Annotated[
-    Annotated[LRRange, Tag("<range>")]
-    | Annotated[LRValues, Tag("<values>")]
-    | Annotated[LRByOptimizer, Tag("<by_optimizer>")],
+PositiveAxis = Annotated[
+    Annotated[PositiveRange, Tag("<range>")]
+    | Annotated[PositiveValues, Tag("<values>")]
+    | Annotated[PositiveByOptimizer, Tag("<by_optimizer>")],
     Discriminator(_kind),
     BeforeValidator(_check_spelling),
 ]
+
+
+def points_for(
+    axis: PositiveRange | PositiveValues | PositiveByOptimizer, optimizer: OptimizerSpec
+) -> tuple[float, ...]:
+    """Return the points of an axis for one optimizer, ascending.
+
+    Args:
+        axis: The axis, in any spelling.
+        optimizer: An optimizer of the sweep.
+
+    Returns:
+        The points.
+
+    Raises:
+        KeyError: If the axis has none for it.
+    """
+    grid = axis.grid_for(optimizer) if isinstance(axis, PositiveByOptimizer) else axis
+    if grid is None:
+        raise KeyError(optimizer.label)
+    return grid.points()

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.config import JsonDict
 
-from scaling_sweep.spec.axes import BatchSize, PositiveLR
+from scaling_sweep.spec.axes import BatchSize, Positive
 from scaling_sweep.spec.optimizers import OptimizerSpec
 from scaling_sweep.spec.section import WHOLE, Section, listed, refuse, refuse_duplicates
 from scaling_sweep.spec.wording import as_yaml
@@ -48,7 +48,7 @@ class ShortTrainingSpec(Section):
     )
     """Its optimizer."""
 
-    lr: PositiveLR | None = Field(None, examples=[0.05], json_schema_extra=_not_null)
+    lr: Positive | None = Field(None, examples=[0.05], json_schema_extra=_not_null)
     """Its learning rate, below the edge but not far: small ones lead where training near the edge
     never comes. Without it, for SGD, half of the edge 2/λ where trials begin, with λ the mean
     largest eigenvalue of its batches' Gauss-Newton matrices, halved again until the loss falls."""

@@ -1,32 +1,38 @@
 """The sweep file as frozen models: what may be asked, with its units and defaults."""
 
-from collections.abc import Iterable
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from scaling_sweep.spec.axes import BatchSizeGrid, LRAxis, LRByOptimizer
+from scaling_sweep.spec.axes import points_for
 from scaling_sweep.spec.curvature import CurvatureSpec
 from scaling_sweep.spec.optimizers import OptimizerSpec
-from scaling_sweep.spec.section import (
-    TEXT,
-    WHOLE,
-    Named,
-    Section,
-    listed,
-    refuse,
-    refuse_duplicates,
-)
+from scaling_sweep.spec.parameters import Parameters, refuse_strangers
+from scaling_sweep.spec.section import TEXT, WHOLE, Named, Section, refuse
 from scaling_sweep.spec.settings import CheckSpec, Horizon, Resources, Stability, Start
-from scaling_sweep.spec.wording import SYNONYMS, as_yaml, nearest
+from scaling_sweep.spec.wording import SYNONYMS, as_yaml, call_text
 
 # A guess: more trials than a study can mean; a slip of the pen.
 MAX_TRIALS = 1_000_000
 _MAX_SEEDS = 10_000
 
 
+# Arguments that say where the data lie and how they are read, on one machine or another.
+PLACE_ARGS = frozenset({"data_dir", "download", "num_workers"})
+
+
 class TaskSpec(Named):
     """What is trained: a built-in task, or one's own as `package.module:attribute`."""
+
+    args: dict[str, Any] = Field(default={}, examples=[{"width": 256}])
+    """Keyword arguments it is made with. `data_dir`, `download` and `num_workers` say where data
+    lie and how they are read: they may differ between the machines of one study."""
+
+    @property
+    def label(self) -> str:
+        """The name with the arguments that tell one task from another, keys sorted."""
+        telling = {key: value for key, value in self.args.items() if key not in PLACE_ARGS}
+        return call_text(self.name, telling)
 
 
 class MethodSpec(Named):
@@ -34,61 +40,6 @@ class MethodSpec(Named):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.-]*$", examples=["plain"]), TEXT]
     """A built-in method."""
-
-
-class OptimizerValues(Section):
-    """The optimizers to measure."""
-
-    values: Annotated[tuple[OptimizerSpec, ...], BeforeValidator(listed)] = Field(
-        examples=[["sgd", "adam"]], json_schema_extra={"minItems": 1}
-    )
-    """Names, or mappings with hyperparameters: `[sgd, {name: adam, beta1: 0.95}]`."""
-
-    @model_validator(mode="after")
-    def _check_values(self) -> Self:
-        """Return the list, refusing an optimizer given twice, however it is spelled."""
-        refuse_duplicates((optimizer.label for optimizer in self.values), "values")
-        return self
-
-
-class Parameters(Section):
-    """The axes of the sweep; every combination is a trial."""
-
-    optimizer: OptimizerValues = Field(examples=[{"values": ["sgd", "adam"]}])
-    """The optimizers to measure."""
-
-    batch_size: BatchSizeGrid = Field(examples=[{"min": 1, "max": 512, "per_octave": 1}])
-    """Batch sizes in examples: `{min, max, per_octave}`, or `{values: […]}`."""
-
-    lr: LRAxis = Field(examples=[{"min": 0.001, "max": 16, "per_octave": 2}])
-    """Learning rates: `{min, max, per_octave}`, `{values: […]}`, or one such grid for each
-    optimizer under `by_optimizer`."""
-
-    @model_validator(mode="after")
-    def _check_cover(self) -> Self:
-        """Return the axes; every optimizer needs a grid, and every grid an optimizer."""
-        if not isinstance(self.lr, LRByOptimizer):
-            return self
-        optimizers = self.optimizer.values
-        _refuse_strangers(self.lr.by_optimizer, optimizers, "lr", "by_optimizer")
-        for optimizer in optimizers:
-            if self.lr.grid_for(optimizer) is None:
-                refuse(
-                    f"no learning rates for {optimizer.label}; "
-                    f"write for example {optimizer.name}: {{min: 0.001, max: 16, per_octave: 2}}",
-                    *("lr", "by_optimizer"),
-                )
-        return self
-
-
-def _refuse_strangers(
-    keys: Iterable[str], optimizers: Iterable[OptimizerSpec], *path: str | int
-) -> None:
-    """Refuse keys that are neither the label nor the name of an optimizer of this sweep."""
-    known = {word for optimizer in optimizers for word in (optimizer.label, optimizer.name)}
-    for key in keys:
-        if key not in known:
-            refuse(f"not an optimizer of this sweep; {nearest(key, known)}", *path, key)
 
 
 def _grid_only(given: object) -> object:
@@ -132,10 +83,10 @@ class SweepSpec(Section):
             }
         ]
     )
-    """The axes of the sweep: optimizer, batch_size and lr."""
+    """The axes of the sweep: optimizer, batch_size, lr and, where it is searched, damping."""
 
     search: Annotated[Literal["grid"], BeforeValidator(_grid_only)] = "grid"
-    """How learning rates are chosen: `grid` trains every point."""
+    """How the values of the searched axis are chosen: `grid` trains every point."""
 
     seeds: Annotated[int, Field(ge=1, le=_MAX_SEEDS), WHOLE] = Field(examples=[6])
     """Replicates: seeds 0 to n − 1, each with its own start and its own batches."""
@@ -181,9 +132,12 @@ class SweepSpec(Section):
     @model_validator(mode="after")
     def _check_whole(self) -> Self:
         """Return the study, refusing strangers among the predictions and a size beyond meaning."""
-        _refuse_strangers(self.check.predicted, self.optimizers, "check", "predicted")
-        num_lrs = sum(len(self.lrs_for(optimizer)) for optimizer in self.optimizers)
-        num_trials = num_lrs * len(self.batch_sizes) * self.seeds
+        refuse_strangers(self.check.predicted, self.optimizers, "check", "predicted")
+        num_points = sum(
+            len(self.lrs_for(optimizer)) * len(self.dampings_for(optimizer))
+            for optimizer in self.optimizers
+        )
+        num_trials = num_points * len(self.batch_sizes) * self.seeds
         if num_trials > MAX_TRIALS:
             refuse(
                 f"asks for {num_trials:,} trials, more than {MAX_TRIALS:,}; "
@@ -208,11 +162,16 @@ class SweepSpec(Section):
         Raises:
             KeyError: If the sweep has no learning rates for it.
         """
-        axis = self.parameters.lr
-        grid = axis.grid_for(optimizer) if isinstance(axis, LRByOptimizer) else axis
-        if grid is None:
-            raise KeyError(optimizer.label)
-        return grid.points()
+        return points_for(self.parameters.lr, optimizer)
+
+    def dampings_for(self, optimizer: OptimizerSpec) -> tuple[float | None, ...]:
+        """Return the dampings of one optimizer, ascending; None alone, its own, without the axis.
+
+        Raises:
+            KeyError: If the sweep has dampings, but none for it.
+        """
+        axis = self.parameters.damping
+        return (None,) if axis is None else points_for(axis, optimizer)
 
     @property
     def start_label(self) -> str:

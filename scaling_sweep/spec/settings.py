@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.config import JsonDict
 
-from scaling_sweep.spec.axes import BatchSize, PositiveLR
+from scaling_sweep.spec.axes import BatchSize, Positive
 from scaling_sweep.spec.optimizers import OptimizerSpec
 from scaling_sweep.spec.section import NUMBER, WHOLE, Section, refuse
 from scaling_sweep.spec.wording import as_yaml, exact_text
@@ -96,7 +96,7 @@ class TrainedStart(Section):
     optimizer: OptimizerSpec = Field(examples=["sgd"])
     """The recipe's optimizer; trials that use the same one also get its state."""
 
-    lr: PositiveLR = Field(examples=[0.1])
+    lr: Positive = Field(examples=[0.1])
     """The recipe's learning rate."""
 
     batch_size: BatchSize = Field(examples=[64])

@@ -14,6 +14,8 @@ SYNONYMS = {
     "bs": "batch_size",
     "model": "task",
     "betas": "beta1",
+    "eps": "damping",
+    "epsilon": "damping",
     "steps_per_octave": "per_octave",
 }
 
