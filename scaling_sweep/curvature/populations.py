@@ -6,6 +6,7 @@ import torch
 
 from scaling_sweep.curvature.workspace import Examples
 from scaling_sweep.tasks.task import Stream, Task
+from scaling_sweep.training.lookup import stored_examples
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,9 @@ class Population:
         index = torch.arange(total)
         if total > num_examples:
             index = torch.randperm(total, generator=generator)[:num_examples]
-        if task.inputs is not None and task.targets is not None:
-            examples = Examples(task.inputs[index], task.targets[index])
-        else:
-            assert task.dataset is not None
-            inputs, targets = task.collate([task.dataset[i] for i in index.tolist()])
-            examples = Examples(inputs, targets)
+        # As evaluation sees them: whole, and nothing about them is drawn anew.
+        stored = stored_examples(task, index, "curvature", "examples")
+        examples = Examples(*task.prepare(*stored))
         return cls(examples, replacement=replacement)
 
     def draw(self, num_batches: int, batch_size: int, generator: torch.Generator) -> Examples:

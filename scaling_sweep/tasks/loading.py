@@ -81,6 +81,8 @@ def _make(maker: Callable[..., Any], name: str, args: dict[str, Any]) -> Task:
         raise UserError(f"Task {name!r}: {_one_line(error)}; it takes: {takes}.") from None
     try:
         task = maker(**args)
+    except UserError as error:
+        raise UserError(f"Task {name!r}: {error}") from error
     except Exception as error:
         raise UserError(f"Task {name!r} could not be built: {_one_line(error)}") from error
     if not isinstance(task, Task):

@@ -13,7 +13,6 @@ Stream: TypeAlias = Callable[[torch.Generator, int], Batch]
 Collate: TypeAlias = Callable[[list[Any]], Batch]
 ExactLoss: TypeAlias = Callable[[Mapping[str, Tensor]], Tensor]
 Transform: TypeAlias = Callable[[Tensor, Tensor, torch.Generator | None], Batch]
-Collate: TypeAlias = Callable[[list[Any]], Batch]
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,12 @@ class Task:
         stream: ``stream(generator, batch_size)`` draws a fresh batch; None for finite data.
         exact_loss: The loss over the whole population as a function of the parameters of one
             model, where it is known; evaluation then uses it instead of an evaluation set.
+        transform: ``transform(inputs, targets, generator)`` turns a batch as it is stored,
+            ``[batch_size, ...]`` and already on the device, into what model and loss take. The
+            generator, on the CPU, is the trial's own; it is None where nothing may be drawn:
+            in evaluation. None leaves batches as they are.
+        num_workers: Processes that look up a dataset's items; 0 does it in the training one. The
+            batches are the same for any number.
         tokens_per_example: Tokens in one example where the loss is a mean over tokens, so that
             batch sizes can be read in tokens too; 1 otherwise.
 
@@ -62,6 +67,8 @@ class Task:
     stream: Stream | None = None
     exact_loss: ExactLoss | None = None
     collate: Collate = default_collate
+    transform: Transform | None = None
+    num_workers: int = 0
     tokens_per_example: int = 1
 
     def __post_init__(self) -> None:
@@ -73,6 +80,11 @@ class Task:
             raise ValueError(
                 f"Task {self.name!r} must give its data in one form (inputs and targets, "
                 f"a dataset, or a stream), got {sum(forms)}."
+            )
+        if self.stream is not None and self.transform is not None:
+            raise ValueError(
+                f"Task {self.name!r} has a stream and a transform; let the stream return what the "
+                "model takes."
             )
         if self.inputs is None or self.targets is None:
             return
@@ -90,3 +102,20 @@ class Task:
         if self.dataset is not None:
             return len(self.dataset)  # type: ignore[arg-type]  # map-style datasets have a length
         return None
+
+    def prepare(
+        self, inputs: Tensor, targets: Tensor, generator: torch.Generator | None = None
+    ) -> Batch:
+        """Turn a stored batch into what model and loss take, by ``transform`` if there is one.
+
+        Args:
+            inputs: Shape ``[batch_size, ...]``, as stored.
+            targets: Shape ``[batch_size, ...]``, as stored.
+            generator: The trial's own, on the CPU; None to draw nothing, as evaluation does.
+
+        Returns:
+            Inputs and targets.
+        """
+        if self.transform is None:
+            return inputs, targets
+        return self.transform(inputs, targets, generator)

@@ -1,12 +1,14 @@
 """The sequence of batches of each seed, with or without replacement or freshly drawn."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from scaling_sweep.tasks.task import Batch, Task
-from scaling_sweep.training.randomness import call_seeded, make_generator
+from scaling_sweep.training.lookup import Found, Wanted, look_up
+from scaling_sweep.training.randomness import make_generator
 
 
 class IndexStream:
@@ -73,8 +75,10 @@ class Batches:
         self._device = device
         self._names = stream_names
         self._generators = [make_generator(*name) for name in stream_names]
-        self._num_looked_up = [0] * len(seeds)
+        # Their own, so that what is augmented how does not move which examples come.
+        self._transform_generators = [make_generator(*name, "transform") for name in stream_names]
         self._place = {seed: place for place, seed in enumerate(seeds)}
+        self._serving: tuple[int, ...] | None = None
         if task.num_examples is not None:
             self._indices = [
                 IndexStream(task.num_examples, batch_size, replacement, generator)
@@ -95,47 +99,60 @@ class Batches:
             Inputs and targets, each of shape ``[num_copies, batch_size, ...]``.
         """
         wanted = sorted(set(seeds))
-        place = {seed: i for i, seed in enumerate(wanted)}
-        rows = torch.tensor([place[seed] for seed in seeds])
-        if self._task.num_examples is None:
-            return self._fresh(wanted, rows)
-        indices = torch.stack([self._indices[self._place[seed]].draw() for seed in wanted])
-        if self._task.dataset is not None:
-            return self._collated(wanted, indices, rows)
-        index = indices.to(self._device)
-        return _lay_out(self._inputs[index], rows), _lay_out(self._targets[index], rows)
-
-    def _fresh(self, wanted: Sequence[int], rows: Tensor) -> Batch:
-        assert self._task.stream is not None
-        drawn = [
-            self._task.stream(self._generators[self._place[seed]], self._batch_size)
-            for seed in wanted
-        ]
-        return self._spread(drawn, rows)
-
-    def _collated(self, wanted: Sequence[int], indices: Tensor, rows: Tensor) -> Batch:
-        drawn = [
-            self._look_up(self._place[seed], batch)
-            for seed, batch in zip(wanted, indices.tolist(), strict=True)
-        ]
-        return self._spread(drawn, rows)
-
-    def _look_up(self, place: int, index: Sequence[int]) -> Batch:
-        """Return one seed's examples; what a dataset draws, to augment them, is seeded too."""
-        dataset = self._task.dataset
-        assert dataset is not None
-        self._num_looked_up[place] += 1
-        inputs, targets = call_seeded(
-            lambda: self._task.collate([dataset[i] for i in index]),
-            *self._names[place],
-            self._num_looked_up[place],
-        )
-        return inputs, targets
-
-    def _spread(self, drawn: Sequence[Batch], rows: Tensor) -> Batch:
-        inputs = torch.stack([batch[0] for batch in drawn]).to(self._device)
-        targets = torch.stack([batch[1] for batch in drawn]).to(self._device)
+        row_of = {seed: row for row, seed in enumerate(wanted)}
+        rows = torch.tensor([row_of[seed] for seed in seeds])
+        places = tuple(self._place[seed] for seed in wanted)
+        inputs, targets = self._next_batches(places)
         return _lay_out(inputs, rows), _lay_out(targets, rows)
+
+    def _next_batches(self, places: tuple[int, ...]) -> Batch:
+        """Return the next batch of each place, shape ``[num_places, batch_size, ...]``."""
+        if self._task.inputs is not None and self._task.transform is None:
+            index = torch.stack([self._indices[place].draw() for place in places])
+            return self._gather(index)
+        if self._task.dataset is not None:
+            self._serve(places)
+        stored = (self._next_stored(place) for place in places)
+        ready = [
+            self._task.prepare(
+                inputs.to(self._device, non_blocking=True),
+                targets.to(self._device, non_blocking=True),
+                self._transform_generators[place],
+            )
+            for place, (inputs, targets) in zip(places, stored, strict=True)
+        ]
+        return _stack([inputs for inputs, _ in ready]), _stack([targets for _, targets in ready])
+
+    def _next_stored(self, place: int) -> Batch:
+        """Return the next batch of one place as the task stores it."""
+        if self._task.inputs is not None:
+            return self._gather(self._indices[place].draw())
+        if self._task.stream is not None:
+            return self._task.stream(self._generators[place], self._batch_size)
+        found = next(self._found)
+        while found.place != place:  # looked up ahead for a seed that has stopped since
+            found = next(self._found)
+        return found.inputs, found.targets
+
+    def _gather(self, index: Tensor) -> Batch:
+        index = index.to(self._device)
+        return self._inputs[index], self._targets[index]
+
+    def _serve(self, places: tuple[int, ...]) -> None:
+        """Tell the workers whose batches to look up; who has stopped stays so."""
+        if self._serving is None:
+            self._found: Iterator[Found] = look_up(self._task, self._order(), self._device)
+        elif not set(places) <= set(self._serving):
+            raise ValueError("A seed that was left out has stopped; draw all seeds every time.")
+        self._serving = places
+
+    def _order(self) -> Iterator[Wanted]:
+        """Yield the batches to come, step after step and in each the seeds then served."""
+        for step in itertools.count(1):
+            assert self._serving is not None
+            for place in self._serving:
+                indices = tuple(self._indices[place].draw().tolist())
+                yield Wanted(place, indices, (*self._names[place], step))
 
 
 def move_windows(values: Tensor, device: torch.device) -> Tensor:
@@ -162,6 +179,10 @@ def move_windows(values: Tensor, device: torch.device) -> Tensor:
         return values.to(device)
     line = values.as_strided((span,), (1,)).to(device)
     return line.as_strided(values.shape, values.stride())
+
+
+def _stack(values: Sequence[Tensor]) -> Tensor:
+    return values[0].unsqueeze(0) if len(values) == 1 else torch.stack(list(values))
 
 
 def _lay_out(drawn: Tensor, rows: Tensor) -> Tensor:

@@ -5,10 +5,12 @@ only; so trials that differ in lr share their data, and neither pack-mates nor w
 """
 
 import hashlib
+import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 T = TypeVar("T")
@@ -54,7 +56,27 @@ def forked_generators(*, enabled: bool = True) -> AbstractContextManager[None]:
 
 
 def call_seeded(function: Callable[[], T], *parts: str | int) -> T:
-    """Call a function that draws from torch's global generator, and leave that one untouched."""
-    with forked_generators():
-        torch.manual_seed(derive_seed(*parts))
-        return function()
+    """Call a function that draws from the global generators, and leave those untouched.
+
+    Args:
+        function: Draws from torch's, NumPy's or Python's own generator.
+        *parts: Name of the random stream.
+
+    Returns:
+        What the function returns.
+
+    Example:
+        >>> call_seeded(random.random, "doc") == call_seeded(random.random, "doc")
+        True
+    """
+    seed = derive_seed(*parts)
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with forked_generators():
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            random.seed(seed)
+            return function()
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
