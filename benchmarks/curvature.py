@@ -19,11 +19,11 @@ from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
 from scaling_sweep.curvature.density import estimate_density
-from scaling_sweep.curvature.krylov import draw_starts
 from scaling_sweep.curvature.lanczos import find_extremes, find_top_values
 from scaling_sweep.curvature.objective import Curvature, Objective
 from scaling_sweep.curvature.operators import BatchOperator, DataOperator
 from scaling_sweep.curvature.workspace import Examples
+from scaling_sweep.krylov import draw_starts
 from scaling_sweep.tasks.digits import digits_mlp
 from scaling_sweep.training.randomness import call_seeded, make_generator
 

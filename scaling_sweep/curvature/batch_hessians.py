@@ -8,11 +8,11 @@ from torch import Tensor
 
 from scaling_sweep.curvature.density import SpectralDensity, estimate_density, join_densities
 from scaling_sweep.curvature.estimates import Estimate
-from scaling_sweep.curvature.krylov import draw_starts
 from scaling_sweep.curvature.lanczos import find_top_values
 from scaling_sweep.curvature.objective import Curvature, Objective
 from scaling_sweep.curvature.operators import BatchOperator, lane_gradients, precondition
 from scaling_sweep.curvature.workspace import Examples, Workspace
+from scaling_sweep.krylov import draw_starts
 
 
 @dataclass(frozen=True)

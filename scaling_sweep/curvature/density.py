@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scaling_sweep.curvature.krylov import build_krylov
-from scaling_sweep.curvature.operators import Operator
+from scaling_sweep.krylov import Operator, build_krylov
 
 
 @dataclass(frozen=True)

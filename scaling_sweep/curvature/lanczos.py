@@ -6,8 +6,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from scaling_sweep.curvature.krylov import Krylov, build_krylov
-from scaling_sweep.curvature.operators import Operator
+from scaling_sweep.krylov import Krylov, Operator, build_krylov
 
 # Fewer products cannot tell whether a value has settled.
 _MIN_PRODUCTS = 3

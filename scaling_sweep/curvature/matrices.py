@@ -9,7 +9,6 @@ from scaling_sweep.curvature.batch_hessians import (
     measure_batch_spectrum,
 )
 from scaling_sweep.curvature.density import estimate_density
-from scaling_sweep.curvature.krylov import draw_starts
 from scaling_sweep.curvature.lanczos import find_extremes
 from scaling_sweep.curvature.measurement import BatchDensity, MatrixMeasurement
 from scaling_sweep.curvature.noise import (
@@ -22,6 +21,7 @@ from scaling_sweep.curvature.noise import (
 from scaling_sweep.curvature.objective import Curvature
 from scaling_sweep.curvature.operators import DataOperator
 from scaling_sweep.curvature.site import Site
+from scaling_sweep.krylov import draw_starts
 
 
 def measure_matrix(site: Site, kind: Curvature) -> MatrixMeasurement:

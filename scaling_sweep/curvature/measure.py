@@ -17,7 +17,6 @@ from scaling_sweep.curvature.gradient_noise import (
     sample_gradient_noise,
     two_batch_gradient_noise,
 )
-from scaling_sweep.curvature.krylov import draw_starts
 from scaling_sweep.curvature.lanczos import find_extremes
 from scaling_sweep.curvature.matrices import measure_matrix
 from scaling_sweep.curvature.measurement import CurvatureMeasurement
@@ -29,6 +28,7 @@ from scaling_sweep.curvature.preconditioned import (
     gather_moments,
 )
 from scaling_sweep.curvature.site import Site
+from scaling_sweep.krylov import draw_starts
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.copies import Point
 

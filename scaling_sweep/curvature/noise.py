@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from scaling_sweep.curvature.estimates import Estimate
-from scaling_sweep.curvature.krylov import draw_starts
 from scaling_sweep.curvature.objective import Curvature, Objective
-from scaling_sweep.curvature.operators import BatchOperator, Operator, lane_derivatives
+from scaling_sweep.curvature.operators import BatchOperator, lane_derivatives
 from scaling_sweep.curvature.populations import Population
 from scaling_sweep.curvature.workspace import Examples, Workspace
+from scaling_sweep.krylov import Operator, draw_starts
 
 
 @dataclass(frozen=True)

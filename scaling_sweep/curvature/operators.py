@@ -7,7 +7,6 @@ beside their arguments.
 """
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,8 +14,7 @@ from torch.func import vmap
 
 from scaling_sweep.curvature.objective import Curvature, Objective, Policy
 from scaling_sweep.curvature.workspace import Examples, Workspace
-
-Operator: TypeAlias = Callable[[Tensor], Tensor]
+from scaling_sweep.krylov import Operator
 
 
 class DataOperator:

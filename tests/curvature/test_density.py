@@ -8,8 +8,8 @@ from torch import Tensor
 
 from scaling_sweep.curvature.batch_hessians import measure_batch_density
 from scaling_sweep.curvature.density import SpectralDensity, estimate_density, join_densities
-from scaling_sweep.curvature.krylov import draw_starts
 from scaling_sweep.curvature.workspace import Examples, Workspace
+from scaling_sweep.krylov import draw_starts
 from tests.curvature.cases import generator, mlp
 
 SIZE = 600

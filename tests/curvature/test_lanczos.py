@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from scaling_sweep.curvature.krylov import build_krylov, draw_starts
 from scaling_sweep.curvature.lanczos import Convergence, find_extremes, find_top_values
 from scaling_sweep.curvature.objective import Curvature, Objective
 from scaling_sweep.curvature.operators import BatchOperator, DataOperator
 from scaling_sweep.curvature.workspace import Examples
+from scaling_sweep.krylov import build_krylov, draw_starts
 from scaling_sweep.tasks.digits import digits_mlp
 from tests.curvature.cases import Case, cnn, generator, least_squares, mlp
 

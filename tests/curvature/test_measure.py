@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from scaling_sweep.curvature.along import ShortTraining, measure_along, train_along
 from scaling_sweep.curvature.batch_hessians import measure_batch_spectrum
 from scaling_sweep.curvature.gradient_noise import NoiseMethod
-from scaling_sweep.curvature.krylov import draw_starts
 from scaling_sweep.curvature.measure import measure_curvature
 from scaling_sweep.curvature.measurement import CurvatureMeasurement
 from scaling_sweep.curvature.objective import Curvature, Policy
@@ -20,6 +19,7 @@ from scaling_sweep.curvature.populations import Population
 from scaling_sweep.curvature.preconditioned import AdaptiveOptimizer, gather_moments
 from scaling_sweep.curvature.workspace import Workspace
 from scaling_sweep.errors import UserError
+from scaling_sweep.krylov import draw_starts
 from scaling_sweep.tasks.least_squares import least_squares
 from scaling_sweep.training.copies import Point
 from tests.curvature.cases import Case, cnn, generator, mlp

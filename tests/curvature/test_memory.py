@@ -14,7 +14,7 @@ from tests.curvature.cases import mlp
 _SCRIPT = """
 import resource, torch
 from torch import nn
-from scaling_sweep.curvature.krylov import draw_starts
+from scaling_sweep.krylov import draw_starts
 from scaling_sweep.curvature.objective import Curvature, Objective
 from scaling_sweep.curvature.operators import BatchOperator, DataOperator
 from scaling_sweep.curvature.workspace import Examples, Workspace

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from scaling_sweep.curvature.batch_hessians import measure_batch_sharpness, measure_batch_spectrum
 from scaling_sweep.curvature.estimates import Estimate, ratio_of_means
-from scaling_sweep.curvature.krylov import draw_starts
 from scaling_sweep.curvature.noise import (
     estimate_traces,
     measure_direction_noise,
@@ -16,6 +15,7 @@ from scaling_sweep.curvature.objective import Curvature
 from scaling_sweep.curvature.operators import DataOperator
 from scaling_sweep.curvature.populations import Population
 from scaling_sweep.curvature.workspace import Examples, Workspace
+from scaling_sweep.krylov import draw_starts
 from tests.curvature.cases import Case, generator, mlp
 
 SMALL = (4, 6, 3)  # 51 parameters

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from scaling_sweep.curvature.krylov import draw_starts
 from scaling_sweep.curvature.objective import Curvature, Objective, Policy
 from scaling_sweep.curvature.operators import (
     BatchOperator,
@@ -14,6 +13,7 @@ from scaling_sweep.curvature.operators import (
     mean_loss,
 )
 from scaling_sweep.curvature.workspace import Examples, Workspace
+from scaling_sweep.krylov import draw_starts
 from tests.curvature.cases import Case, cnn, generator, least_squares, mlp
 
 CASES = {"mlp": mlp, "cnn": cnn, "least_squares": least_squares}

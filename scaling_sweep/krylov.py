@@ -7,11 +7,13 @@ Vectors keep their precision; the small projected problems are solved in float64
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from scaling_sweep.curvature.operators import Operator
+# Maps vectors of shape ``[num_lanes, size]`` to the same, each lane by its own matrix.
+Operator: TypeAlias = Callable[[Tensor], Tensor]
 
 # A remainder this small against the matrix is rounding: the Krylov space is complete. In units of
 # the vectors' machine precision (guess; re-orthogonalised twice, rounding is a few units).
