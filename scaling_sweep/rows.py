@@ -66,6 +66,7 @@ def _identity(trial: Trial, pack: Pack) -> dict[str, object]:
         "optimizer": trial.optimizer.label,
         "batch_size": trial.batch_size,
         "lr": trial.lr,
+        "damping": trial.damping,
         "seed": trial.seed,
         "start": trial.start,
         "horizon": trial.horizon,

@@ -142,15 +142,16 @@ class RunFolder:
             environment: Versions and hardware, for the table's metadata.
 
         Returns:
-            All rows, ordered by group, batch size, seed and lr.
+            All rows, ordered by group, batch size, seed, lr and damping.
 
         Raises:
             UserError: If the folder cannot be written.
         """
         rows = self.read_rows()
-        order = ["task", "method", "optimizer", "batch_size", "seed", "lr"]
-        rows = rows.sort_values(order, kind="stable").reset_index(drop=True)
+        order = ["task", "method", "optimizer", "batch_size", "seed", "lr", "damping"]
         columns = [name for name in COLUMN_NAMES if name in rows]
+        known = [name for name in order if name in columns]
+        rows = rows.sort_values(known, kind="stable").reset_index(drop=True)
         try:
             write_results(
                 rows[columns], self.results, sweep_text=sweep_text, environment=environment

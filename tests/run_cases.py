@@ -30,6 +30,18 @@ def tiny_sweep(replacements: Mapping[str, str] | None = None) -> LoadedSweep:
     return parse_sweep(text, Path("tiny.yaml"))
 
 
+def damped_sweep() -> LoadedSweep:
+    """Return a study that searches the damping of Adam at two learning rates."""
+    return tiny_sweep(
+        {
+            "[sgd]": "[adam]",
+            "  lr: {values: [0.01, 0.1, 1.0, 100.0]}": (
+                "  lr: {values: [0.1, 1.0]}\n  damping: {values: [0.01, 1.0]}"
+            ),
+        }
+    )
+
+
 def tiny_packs(sweep: LoadedSweep | None = None) -> tuple[Pack, ...]:
     """Return the packs of a study: one per batch size."""
     return plan_packs((sweep or tiny_sweep()).spec, num_examples=NUM_EXAMPLES)

@@ -4,7 +4,7 @@ import numpy as np
 
 from analysis.columns import COLUMN_NAMES
 from scaling_sweep.rows import rows_of_failure, rows_of_result
-from tests.run_cases import made_up_result, tiny_packs, tiny_sweep
+from tests.run_cases import damped_sweep, made_up_result, tiny_packs, tiny_sweep
 
 
 def test_a_row_says_what_was_trained_and_what_came_out() -> None:
@@ -35,6 +35,16 @@ def test_a_row_says_what_was_trained_and_what_came_out() -> None:
             assert row[name] == getattr(record, name)
         step = row["first_nonfinite_step"]
         assert (None if np.isnan(step) else step) == record.first_nonfinite_step
+
+
+def test_a_row_of_a_study_of_dampings_says_its_damping() -> None:
+    """Measured or failed, a trial has its own damping; the optimizer keeps its plain label."""
+    pack = tiny_packs(damped_sweep())[0]
+
+    for rows in (rows_of_result(made_up_result(pack)), rows_of_failure(pack, "lost")):
+        assert rows.results["lr"].tolist() == [0.1, 0.1, 1.0, 1.0] * 2
+        assert rows.results["damping"].tolist() == [0.01, 1.0] * 4
+        assert set(rows.results["optimizer"]) == {"adam"}
 
 
 def test_curves_are_kept_by_trial() -> None:

@@ -17,7 +17,7 @@ from scaling_sweep.errors import UserError
 from scaling_sweep.planning import Pack
 from scaling_sweep.rows import rows_of_failure, rows_of_result
 from scaling_sweep.store import RunFolder
-from tests.run_cases import made_up_result, tiny_packs
+from tests.run_cases import damped_sweep, made_up_result, tiny_packs
 
 PACKS = tiny_packs()
 MEASURED = [rows_of_result(made_up_result(pack)) for pack in PACKS]
@@ -56,6 +56,7 @@ def test_what_is_stored_is_read_back(folder: RunFolder) -> None:
 
     assert sorted(read.index) == sorted(IDS)
     expected = pd.concat([rows.results for rows in MEASURED]).set_index("trial_id")
+    expected = expected.drop(columns="damping")  # empty in all rows: not searched
     pd.testing.assert_frame_equal(
         read.loc[expected.index, expected.columns], expected, check_dtype=False
     )
@@ -221,6 +222,22 @@ def test_the_assembled_table_is_what_the_analysis_reads(folder: RunFolder) -> No
     for name in ("verdict", "final_loss", "peak_loss", "steps_run", "num_examples", "engine"):
         read = results.frame.set_index("trial_id")[name].loc[expected.index]
         assert read.tolist() == expected[name].tolist()
+
+
+def test_dampings_are_assembled_in_order(folder: RunFolder) -> None:
+    """Whatever order packs finish in, rows go by batch size, seed, lr and damping."""
+    for pack in tiny_packs(damped_sweep()):
+        folder.write_part(rows_of_result(made_up_result(pack)))
+
+    folder.assemble("name: tiny\n", {})
+
+    table = read_results(folder.results).frame
+    keys = ["batch_size", "seed", "lr", "damping"]
+    assert list(table[keys].itertuples(index=False, name=None)) == sorted(
+        (trial.batch_size, trial.seed, trial.lr, trial.damping)
+        for pack in tiny_packs(damped_sweep())
+        for trial in pack.trials
+    )
 
 
 def test_the_assembled_curves_are_what_the_analysis_reads(folder: RunFolder) -> None:

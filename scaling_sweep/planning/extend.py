@@ -9,7 +9,7 @@ from scaling_sweep.spec import SweepSpec
 from scaling_sweep.spec.wording import as_yaml
 
 _ADVICE = (
-    "a run may only grow (more optimizers, batch sizes, learning rates, seeds); "
+    "a run may only grow (more optimizers, batch sizes, learning rates, dampings, seeds); "
     "change it back or use another --out"
 )
 
@@ -49,6 +49,7 @@ def _definitions(old: SweepSpec, new: SweepSpec) -> Iterable[tuple[str, object, 
     yield "sampling", old.sampling, new.sampling
     yield "start", old.start_label, new.start_label
     yield "sweep_seed", old.sweep_seed, new.sweep_seed
+    yield "the searched axis", old.parameters.searched, new.parameters.searched
 
 
 def _lost(old: Iterable[Trial], new: Iterable[Trial]) -> list[Trial]:
@@ -69,5 +70,8 @@ def _describe(lost: list[Trial], old: SweepSpec, new: SweepSpec) -> str:
     if old.seeds > new.seeds:
         return f"seeds was {old.seeds}, now {new.seeds}"
     first = lost[0].optimizer
-    lrs = sorted({trial.lr for trial in lost if trial.optimizer == first})
-    return f"lr {as_yaml(lrs)} of {first.label} is gone"
+    lrs = sorted(set(old.lrs_for(first)) - set(new.lrs_for(first)))
+    if lrs:
+        return f"lr {as_yaml(lrs)} of {first.label} is gone"
+    gone = {trial.damping for trial in lost if trial.optimizer == first and trial.damping}
+    return f"damping {as_yaml(sorted(gone))} of {first.label} is gone"

@@ -5,7 +5,7 @@ from scaling_sweep.spec import SweepSpec
 
 
 def all_trials(spec: SweepSpec) -> tuple[Trial, ...]:
-    """Return the trials of a study, by optimizer, batch size, seed and lr, in that order.
+    """Return the trials of a study, by optimizer, batch size, seed, lr and damping, in that order.
 
     Args:
         spec: The study.
@@ -34,9 +34,11 @@ def all_trials(spec: SweepSpec) -> tuple[Trial, ...]:
             horizon=spec.horizon.label,
             sampling=spec.sampling,
             sweep_seed=spec.sweep_seed,
+            damping=damping,
         )
         for optimizer in spec.optimizers
         for batch_size in spec.batch_sizes
         for seed in range(spec.seeds)
         for lr in spec.lrs_for(optimizer)
+        for damping in spec.dampings_for(optimizer)
     )

@@ -26,7 +26,7 @@ def plan_packs(
 ) -> tuple[Pack, ...]:
     """Return the packs to run next; none when the study is finished.
 
-    Missing trials are grouped by all but lr and seed. A group larger than a pack may be is
+    Missing trials are grouped by all but lr, damping and seed. A group larger than a pack may be is
     split evenly, whole seeds together where they fit, because the trials of one seed share
     their data. The most expensive pack comes first, so that none is left to run alone at the
     end (longest processing time first).
@@ -76,32 +76,38 @@ def split_trials(trials: Sequence[Trial], most: int) -> tuple[tuple[Trial, ...],
     """Split the trials of a group into even chunks, keeping a seed whole where it fits.
 
     Args:
-        trials: Trials that differ in lr and seed only.
+        trials: Trials that differ in lr, damping and seed only.
         most: Most trials in a chunk, at least 1.
 
     Returns:
-        Chunks with every trial exactly once, each ordered by seed, then lr.
+        Chunks with every trial exactly once, each ordered by seed, then lr, then damping.
     """
     by_seed: defaultdict[int, list[Trial]] = defaultdict(list)
-    for trial in sorted(trials, key=lambda trial: (trial.seed, trial.lr)):
+    for trial in sorted(trials, key=_order):
         by_seed[trial.seed].append(trial)
     portions = [part for seed in by_seed.values() for part in _deal(seed, most)]
     num_chunks = math.ceil(len(trials) / most)
     while True:
         chunks = _level(portions, num_chunks)
         if all(len(chunk) <= most for chunk in chunks):
-            return tuple(tuple(sorted(c, key=lambda t: (t.seed, t.lr))) for c in chunks)
+            return tuple(tuple(sorted(chunk, key=_order)) for chunk in chunks)
         num_chunks += 1
+
+
+def _order(trial: Trial) -> tuple[int, float, float]:
+    """Return what the trials of a pack are ordered by."""
+    return trial.seed, trial.lr, trial.damping or 0.0
 
 
 def _deal(trials: Sequence[Trial], most: int) -> Iterable[Sequence[Trial]]:
     """Return one seed's trials dealt out like cards when they are too many for a chunk.
 
-    Every part then spans the whole range of learning rates: large ones diverge early and cost
-    little, and no part should have them all.
+    Every part then spans the whole range of boldness: bold trials diverge early and cost little,
+    and no part should have them all.
     """
     num_parts = math.ceil(len(trials) / most)
-    return [trials[first::num_parts] for first in range(num_parts)]
+    ranked = sorted(trials, key=lambda trial: trial.boldness)
+    return [ranked[first::num_parts] for first in range(num_parts)]
 
 
 def _level(portions: Iterable[Sequence[Trial]], num_chunks: int) -> list[list[Trial]]:

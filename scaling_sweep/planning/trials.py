@@ -43,6 +43,16 @@ class Trial:
     sweep_seed: int
     damping: float | None = None
 
+    @property
+    def searched(self) -> str:
+        """The axis the trial is a point of: `damping` where it has one, else `lr`."""
+        return "lr" if self.damping is None else "damping"
+
+    @property
+    def boldness(self) -> float:
+        """What endangers it, up to a factor its pack-mates share: lr, or lr / damping."""
+        return self.lr / (1.0 if self.damping is None else self.damping)
+
     @cached_property
     def trial_id(self) -> str:
         """16 hexadecimal digits that depend on all that defines the trial, on nothing else."""
@@ -59,10 +69,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Pack:
-    """Trials that share everything but lr and seed, trained together as one stacked model.
+    """Trials that share everything but lr, damping and seed, trained as one stacked model.
 
     Attributes:
-        trials: At least one trial, ordered by seed, then lr.
+        trials: At least one trial, ordered by seed, then lr, then damping.
         num_steps: Updates each trial makes if it does not diverge.
     """
 
@@ -73,10 +83,12 @@ class Pack:
         """Refuse trials that cannot be stacked.
 
         Raises:
-            ValueError: If there is no trial, or two differ in more than lr and seed.
+            ValueError: If there is no trial, or two differ in more than lr, damping and seed.
         """
         if len({shared_key(trial) for trial in self.trials}) != 1:
-            raise ValueError("A pack needs trials that differ only in lr and seed, at least one.")
+            raise ValueError(
+                "A pack needs trials that differ only in lr, damping and seed, at least one."
+            )
 
     @cached_property
     def pack_id(self) -> str:
@@ -112,7 +124,7 @@ def start_id(spec: SweepSpec) -> str:
 
 @dataclass(frozen=True)
 class SharedKey:
-    """What the trials of one pack share; a trial without lr and seed.
+    """What the trials of one pack share; a trial without lr, damping and seed.
 
     Attributes: as of `Trial`.
     """
@@ -125,6 +137,7 @@ class SharedKey:
     horizon: str
     sampling: str
     sweep_seed: int
+    searched: str
 
 
 def shared_key(trial: Trial) -> SharedKey:

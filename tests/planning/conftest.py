@@ -17,12 +17,14 @@ def study() -> MakeStudy:
         optimizers: object = ("sgd", "adam"),
         batch_sizes: object = (1, 8, 64),
         lrs: object = (0.1, 0.2, 0.4, 0.8),
+        dampings: object = None,
         **changes: object,
     ) -> SweepSpec:
         parameters = {
             "optimizer": {"values": optimizers},
             "batch_size": {"values": batch_sizes},
             "lr": lrs if isinstance(lrs, dict) else {"values": lrs},
+            **({} if dampings is None else {"damping": {"values": dampings}}),
         }
         whole = {"name": "t", "task": "digits_mlp", "seeds": 3, "horizon": {"steps": 30}}
         return SweepSpec.model_validate({**whole, "parameters": parameters, **changes})

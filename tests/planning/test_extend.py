@@ -49,6 +49,47 @@ def test_a_finer_and_wider_lattice_is_an_extension(study: MakeStudy) -> None:
     check_extends(old, new)
 
 
+DAMPED = {"optimizers": ["adam"], "lrs": (0.1, 0.4), "dampings": (0.01, 0.1, 1)}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dampings": (0.01, 0.02, 0.1, 1, 10)},
+        {"lrs": (0.1, 0.2, 0.4)},
+        {"optimizers": ["adam", "rmsprop"], "seeds": 4},
+    ],
+)
+def test_a_study_of_dampings_may_grow(study: MakeStudy, changes: dict[str, Any]) -> None:
+    """More dampings, or more settings to search them at: only what is new will run."""
+    old, new = study(**DAMPED), study(**{**DAMPED, **changes})
+
+    check_extends(old, new)
+
+    done = {trial.trial_id for trial in all_trials(old)}
+    to_run = sum(pack.num_trials for pack in plan_packs(new, done))
+    assert to_run == len(all_trials(new)) - len(done) > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"dampings": (0.01, 0.2)}, "damping [0.1, 1.0] of adam is gone: a run may only grow"),
+        ({"lrs": (0.1, 0.2)}, "lr [0.4] of adam is gone"),
+        ({"dampings": None}, "the searched axis was damping, now lr: a run may only grow"),
+    ],
+)
+def test_a_study_that_loses_a_damping_is_refused(
+    study: MakeStudy, changes: dict[str, Any], expected: str
+) -> None:
+    """The message names the axis that lost something; one that is not searched any more is gone."""
+    with pytest.raises(UserError) as caught:
+        check_extends(study(**DAMPED), study(**{**DAMPED, **changes}))
+
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

@@ -1,5 +1,6 @@
 """Plans: every missing trial once, in even packs, the expensive ones first."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -77,6 +78,42 @@ def test_the_parts_of_a_seed_all_span_the_learning_rates(study: MakeStudy) -> No
 
     lrs = sorted([trial.lr for trial in pack.trials] for pack in packs)
     assert lrs == [[0.1, 0.4], [0.2, 0.8]]
+
+
+@settings(max_examples=50, derandomize=True, deadline=None)
+@given(data=st.data(), most=st.integers(1, 30))
+def test_a_plan_of_dampings_has_every_missing_trial_exactly_once(
+    study: MakeStudy, data: st.DataObject, most: int
+) -> None:
+    """Each learning rate is trained with each damping, whatever is done already."""
+    spec = study(optimizers=["adam"], lrs=(0.1, 0.4), dampings=(1e-3, 1e-2, 0.1))
+    every = [trial.trial_id for trial in all_trials(spec)]
+    done = data.draw(st.sets(st.sampled_from(every)))
+
+    packs = plan_packs(spec, done, max_trials_per_pack=most)
+
+    planned = Counter(trial.trial_id for pack in packs for trial in pack.trials)
+    assert len(every) == len(set(every)) == 3 * 3 * 2 * 3
+    assert planned == Counter(set(every) - done)
+    assert all(pack.num_trials <= most for pack in packs)
+
+
+@pytest.mark.parametrize("most", [2, 3, 4])
+def test_no_part_of_a_seed_gets_all_the_bold_trials(study: MakeStudy, most: int) -> None:
+    """Bold is a large lr over a small damping; every part has about as many of either half."""
+    spec = study(
+        optimizers=["adam"], batch_sizes=[8], seeds=1, lrs=(0.1, 0.2), dampings=(0.1, 1, 10, 100)
+    )
+
+    packs = plan_packs(spec, max_trials_per_pack=most)
+
+    ratios = sorted(trial.lr / (trial.damping or 0) for trial in all_trials(spec))
+    bold = [
+        sum(trial.lr / (trial.damping or 0) > ratios[3] for trial in pack.trials) for pack in packs
+    ]
+    assert len(packs) == math.ceil(8 / most)
+    assert sum(bold) == 4
+    assert max(bold) - min(bold) <= 1
 
 
 def test_the_study_may_limit_packs_itself(study: MakeStudy) -> None:

@@ -107,11 +107,15 @@ def test_a_pack_counts_its_examples() -> None:
     assert pack.num_examples == 57_600
 
 
-def test_trials_that_differ_in_more_than_lr_and_seed_are_no_pack() -> None:
+def test_trials_that_differ_in_more_than_lr_damping_and_seed_are_no_pack() -> None:
     """A pack is one stacked model, so its trials share all else; and it is never empty."""
+    damped = replace(TRIAL, damping=0.1)
     Pack((TRIAL, replace(TRIAL, lr=1.0, seed=9)), num_steps=1)
+    Pack((damped, replace(damped, lr=1.0, damping=2.0, seed=9)), num_steps=1)
 
-    with pytest.raises(ValueError, match="differ only in lr and seed"):
+    with pytest.raises(ValueError, match="differ only in lr, damping and seed"):
         Pack((TRIAL, replace(TRIAL, batch_size=1)), num_steps=1)
+    with pytest.raises(ValueError, match="differ only in lr, damping and seed"):
+        Pack((TRIAL, damped), num_steps=1)
     with pytest.raises(ValueError, match="at least one"):
         Pack((), num_steps=1)
