@@ -1,14 +1,18 @@
 """Adam and AdamW (Kingma and Ba 2015, arXiv:1412.6980; Loshchilov and Hutter 2019)."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from scaling_sweep.optimizers.rule import (
+    DAMPING,
+    VALUE,
     Parameters,
     State,
     UpdateRule,
+    damping_state,
     decayed,
     per_copy,
     zeros_like,
@@ -23,7 +27,8 @@ def adam(
     Args:
         beta1: Decay of the first moment, in [0, 1).
         beta2: Decay of the second moment, in [0, 1).
-        eps: Added to ``√v̂``, at least 0; in units of the gradient.
+        eps: Added to ``√v̂``, at least 0; in units of the gradient. Its damping, so it is kept in
+            the state, where each copy may have its own.
         weight_decay: Coupled decay, at least 0.
 
     Returns:
@@ -32,13 +37,13 @@ def adam(
 
     def update(grads: Parameters, state: State, params: Parameters) -> tuple[Parameters, State]:
         grads = decayed(grads, params, weight_decay)
-        return _adam_step(grads, state, beta1, beta2, eps)
+        return _adam_step(grads, state, beta1, beta2)
 
     def move(params: Parameters, grads: Parameters, state: State, lr: Tensor) -> None:
         grads = decayed(grads, params, weight_decay)
-        _adam_move(params, grads, state, lr, beta1, beta2, eps)
+        _adam_move(params, grads, state, lr, beta1, beta2)
 
-    return UpdateRule(_init, update, move)
+    return UpdateRule(partial(_init, eps=eps), update, move)
 
 
 def adamw(
@@ -49,7 +54,8 @@ def adamw(
     Args:
         beta1: Decay of the first moment, in [0, 1).
         beta2: Decay of the second moment, in [0, 1).
-        eps: Added to ``√v̂``, at least 0; in units of the gradient.
+        eps: Added to ``√v̂``, at least 0; in units of the gradient. Its damping, so it is kept in
+            the state, where each copy may have its own.
         weight_decay: Decoupled decay per unit of lr, at least 0.
 
     Returns:
@@ -57,18 +63,18 @@ def adamw(
     """
 
     def update(grads: Parameters, state: State, params: Parameters) -> tuple[Parameters, State]:
-        direction, state = _adam_step(grads, state, beta1, beta2, eps)
+        direction, state = _adam_step(grads, state, beta1, beta2)
         return {n: value - weight_decay * params[n] for n, value in direction.items()}, state
 
     def move(params: Parameters, grads: Parameters, state: State, lr: Tensor) -> None:
         for param in params.values():
             param.mul_(1 - per_copy(lr, param) * weight_decay)
-        _adam_move(params, grads, state, lr, beta1, beta2, eps)
+        _adam_move(params, grads, state, lr, beta1, beta2)
 
-    return UpdateRule(_init, update, move)
+    return UpdateRule(partial(_init, eps=eps), update, move)
 
 
-def _init(params: Parameters) -> State:
+def _init(params: Parameters, eps: float) -> State:
     # The step count is a tensor so that copies of a pack may differ in it.
     like = next(iter(params.values()))
     num_steps: Tensor = like.new_zeros(())
@@ -76,13 +82,14 @@ def _init(params: Parameters) -> State:
         "first": zeros_like(params),
         "second": zeros_like(params),
         "count": {"num_steps": num_steps},
+        DAMPING: damping_state(params, eps),
     }
 
 
 def _adam_step(
-    grads: Parameters, state: State, beta1: float, beta2: float, eps: float
+    grads: Parameters, state: State, beta1: float, beta2: float
 ) -> tuple[Parameters, State]:
-    num_steps = state["count"]["num_steps"] + 1
+    num_steps, eps = state["count"]["num_steps"] + 1, state[DAMPING][VALUE]
     first = {n: torch.lerp(state["first"][n], grad, 1 - beta1) for n, grad in grads.items()}
     second = {n: beta2 * state["second"][n] + (1 - beta2) * g * g for n, g in grads.items()}
     step_size = -1 / _one_minus_power(beta1, num_steps)
@@ -91,7 +98,8 @@ def _adam_step(
         n: step_size * value / (second[n].sqrt() / root_correction + eps)
         for n, value in first.items()
     }
-    return direction, {"first": first, "second": second, "count": {"num_steps": num_steps}}
+    count = {"num_steps": num_steps}
+    return direction, {**state, "first": first, "second": second, "count": count}
 
 
 def _adam_move(
@@ -101,18 +109,18 @@ def _adam_move(
     lr: Tensor,
     beta1: float,
     beta2: float,
-    eps: float,
 ) -> None:
     """Move stacked copies in place, ``m̂ / (√v̂ + eps)`` rearranged to touch memory less often."""
     num_steps = state["count"]["num_steps"].add_(1)
     root_correction = _one_minus_power(beta2, num_steps).sqrt()
     rate = lr * root_correction / _one_minus_power(beta1, num_steps)
+    eps = root_correction * state[DAMPING][VALUE]
     for name, param in params.items():
         grad = grads[name]
         # Not lerp_: slower on a CPU (measured, LOG 2026-11-21).
         first = state["first"][name].mul_(beta1).add_(grad, alpha=1 - beta1)
         second = state["second"][name].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        step = second.sqrt().add_(per_copy(root_correction * eps, param))
+        step = second.sqrt().add_(per_copy(eps, param))
         param.addcmul_(torch.div(first, step, out=step), per_copy(rate, param), value=-1)
 
 

@@ -31,8 +31,8 @@ def make_rule(name: str, hyperparameters: Mapping[str, float] | None = None) -> 
         ValueError: If the optimizer is unknown. A sweep file is checked before it comes here.
 
     Example:
-        >>> make_rule("adam", {"beta1": 0.95}).init.__name__
-        '_init'
+        >>> sorted(make_rule("momentum", {"momentum": 0.5}).init({}))
+        ['velocity']
     """
     if name not in _RULES:
         raise ValueError(f"Unknown optimizer {name!r}; known are {', '.join(_RULES)}.")

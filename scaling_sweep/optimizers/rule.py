@@ -9,6 +9,8 @@ from torch import Tensor
 
 Parameters: TypeAlias = Mapping[str, Tensor]
 State: TypeAlias = Mapping[str, Mapping[str, Tensor]]
+# A rule that is damped keeps its damping in its state, where each copy of a pack may have its own.
+DAMPING, VALUE = "damping", "value"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ def per_copy(numbers: Tensor, like: Tensor) -> Tensor:
 def zeros_like(params: Parameters) -> dict[str, Tensor]:
     """Return zeros of each parameter's shape, the usual first value of a moment."""
     return {name: torch.zeros_like(value) for name, value in params.items()}
+
+
+def damping_state(params: Parameters, value: float) -> dict[str, Tensor]:
+    """Return what a damped rule keeps as ``state["damping"]``: the number, as a scalar tensor."""
+    return {VALUE: next(iter(params.values())).new_tensor(value)}
 
 
 def decayed(grads: Parameters, params: Parameters, weight_decay: float) -> Parameters:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from scaling_sweep.optimizers.rule import State, UpdateRule
+from scaling_sweep.optimizers.rule import DAMPING, VALUE, State, UpdateRule
 
 Tensors: TypeAlias = dict[str, Tensor]
 
@@ -66,7 +66,11 @@ class Copies:
 
 
 def stack_points(
-    points: Sequence[Point], lr: Sequence[float], rule: UpdateRule, device: torch.device
+    points: Sequence[Point],
+    lr: Sequence[float],
+    rule: UpdateRule,
+    device: torch.device,
+    damping: Sequence[float] | None = None,
 ) -> Copies:
     """Stack one point per copy.
 
@@ -75,15 +79,25 @@ def stack_points(
         lr: Length ``num_copies``, learning rates.
         rule: Gives the optimizer's first state where a point has none.
         device: Where to train.
+        damping: Length ``num_copies``, in place of the rule's own; None leaves that.
 
     Returns:
         The copies.
+
+    Raises:
+        ValueError: If the rule has no damping to replace.
     """
-    states = [rule.init(point.params) if point.state is None else point.state for point in points]
+    # A point's own state comes second: what is not in it begins as usual.
+    states = [{**rule.init(point.params), **(point.state or {})} for point in points]
+    stacked = {moment: _stack([state[moment] for state in states], device) for moment in states[0]}
+    if damping is not None:
+        if DAMPING not in stacked:
+            raise ValueError("The update rule has no damping, so trials cannot have their own.")
+        stacked[DAMPING] = {VALUE: stacked[DAMPING][VALUE].new_tensor(damping)}
     return Copies(
         _stack([point.params for point in points], device),
         _stack([point.buffers for point in points], device),
-        {moment: _stack([state[moment] for state in states], device) for moment in states[0]},
+        stacked,
         torch.tensor(lr, dtype=torch.float32, device=device),
     )
 

@@ -171,8 +171,10 @@ class _PackRun:
         }
 
     def _stack(self, points: Mapping[int, Point]) -> Copies:
-        lr = [trial.lr for trial in self._pack.trials]
-        return stack_points([points[seed] for seed in self._seeds], lr, self._rule, self._device)
+        trials = self._pack.trials
+        lr, damping = [t.lr for t in trials], [t.damping for t in trials if t.damping is not None]
+        begins = [points[seed] for seed in self._seeds]
+        return stack_points(begins, lr, self._rule, self._device, damping or None)
 
     def _batches(self) -> Batches:
         return make_batches(
