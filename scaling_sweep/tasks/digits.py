@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scaling_sweep.tasks.sizes import check_at_least
 from scaling_sweep.tasks.task import Task
 
 NUM_PIXELS = 64
@@ -33,8 +34,8 @@ def digits_mlp(width: int = 128, depth: int = 2) -> Task:
         >>> digits_mlp(width=32).num_examples
         1797
     """
-    _check_at_least("width", width, 1)
-    _check_at_least("depth", depth, 0)
+    check_at_least("width", width, 1)
+    check_at_least("depth", depth, 0)
 
     def make_model() -> nn.Module:
         sizes = [NUM_PIXELS] + [width] * depth
@@ -71,8 +72,8 @@ def digits_cnn(width: int = 16, depth: int = 2) -> Task:
         >>> digits_cnn(width=4).make_model()(torch.zeros(2, 1, 8, 8)).shape
         torch.Size([2, 10])
     """
-    _check_at_least("width", width, 1)
-    _check_at_least("depth", depth, 1)
+    check_at_least("width", width, 1)
+    check_at_least("depth", depth, 1)
 
     def make_model() -> nn.Module:
         layers: list[nn.Module] = []
@@ -104,8 +105,3 @@ def _load_digits() -> tuple[Tensor, Tensor]:
     images = torch.tensor(digits.images, dtype=torch.float32)
     images = (images - PIXEL_MEAN) / PIXEL_STD
     return images, torch.tensor(digits.target, dtype=torch.int64)
-
-
-def _check_at_least(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be a whole number, at least {least}; got {value!r}.")
