@@ -55,4 +55,35 @@ BUILTIN_TASKS = (
         "scaling_sweep.tasks.tables:diabetes",
         "regression on 442 patients, loss in variances of the target (width=64, depth=2)",
     ),
+    BuiltinTask(
+        "vision",
+        "scaling_sweep.tasks.vision:vision",
+        "any classifier of torchvision on MNIST, CIFAR, SVHN, folders of images or noise "
+        "(data=NAME, model=NAME, data_dir=FOLDER, download=true); see docs/tasks.md",
+    ),
+    BuiltinTask(
+        "mnist_cnn",
+        "scaling_sweep.tasks.vision:mnist_cnn",
+        "two convolutions on 60,000 digits (width=32, batch_norm=false)",
+    ),
+    BuiltinTask(
+        "cifar10_resnet18",
+        "scaling_sweep.tasks.vision:cifar10_resnet18",
+        "ResNet-18 for 32×32 on 50,000 images of 10 kinds",
+    ),
+    BuiltinTask(
+        "cifar100_vgg16",
+        "scaling_sweep.tasks.vision:cifar100_vgg16",
+        "VGG-16 on 50,000 images of 100 kinds (batch_norm=false, dropout=0.5)",
+    ),
+    BuiltinTask(
+        "cifar100_wrn",
+        "scaling_sweep.tasks.vision:cifar100_wrn",
+        "wide ResNet on the same (depth=28, widen=10, dropout=0)",
+    ),
+    BuiltinTask(
+        "imagenet_resnet50",
+        "scaling_sweep.tasks.vision:imagenet_resnet50",
+        "ResNet-50 on ImageNet's photographs from folders (image_size=224, num_workers=8)",
+    ),
 )
