@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from scaling_sweep.cli.errors import plain_errors
+from scaling_sweep.cli.submitting import OnInterrupt, make_job, show_run, submit_run, wait_for
 
 
 @click.command("run")
@@ -14,7 +15,27 @@ from scaling_sweep.cli.errors import plain_errors
     "--cluster",
     default="local",
     show_default=True,
-    help="local, auto, or host:port of a running Ray.",
+    help="local, auto, host:port or ray://host:port of a running Ray; slurm, a cluster file, or "
+    "the name of one in sweeps/clusters/.",
+)
+@click.option(
+    "--nodes",
+    type=click.IntRange(min=1),
+    help="Wait until the Ray at host:port has so many machines.",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be run or submitted; do nothing.")
+@click.option(
+    "--follow/--no-follow",
+    default=True,
+    show_default=True,
+    help="Wait for what was submitted, and show its log.",
+)
+@click.option(
+    "--on-interrupt",
+    type=click.Choice(["ask", "cancel", "keep"]),
+    default="ask",
+    show_default=True,
+    help="What Ctrl-C does to a submitted job; without a terminal, ask keeps it.",
 )
 @click.option(
     "--wandb",
@@ -33,7 +54,16 @@ from scaling_sweep.cli.errors import plain_errors
 @click.option("-v", "--verbose", is_flag=True, help="Let Ray speak.")
 @plain_errors
 def command(
-    sweep: Path, out: Path | None, cluster: str, wandb_mode: str, fit: bool, verbose: bool
+    sweep: Path,
+    out: Path | None,
+    cluster: str,
+    nodes: int | None,
+    dry_run: bool,
+    follow: bool,
+    on_interrupt: OnInterrupt,
+    wandb_mode: str,
+    fit: bool,
+    verbose: bool,
 ) -> None:
     """Run a sweep file; the same command resumes it, a longer file extends it.
 
@@ -43,11 +73,13 @@ def command(
     \b
     Example:
       scaling-sweep run sweeps/digits.yaml
+      scaling-sweep run sweeps/digits.yaml --cluster slurm --dry-run
     """
     from rich.console import Console
 
     from scaling_sweep.cli.showing import show_fit
     from scaling_sweep.cli.showing_theory import show_theory
+    from scaling_sweep.clusters import Site, find_cluster
     from scaling_sweep.display import TerminalDisplay
     from scaling_sweep.running import default_folder, run_sweep
     from scaling_sweep.spec import load_sweep
@@ -55,6 +87,15 @@ def command(
     from scaling_sweep.tracking import open_tracker
 
     loaded = load_sweep(sweep)
+    place = find_cluster(cluster)
+    options = _passed_on(wandb_mode, fit, verbose)
+    job = make_job(loaded, None if out is None else str(out), options)
+    if dry_run:
+        return show_run(place, job)
+    if isinstance(place, Site):
+        return submit_run(place, job, follow, on_interrupt)
+    if nodes is not None:
+        wait_for(place, nodes)
     folder = out or default_folder(loaded.spec)
     console = Console(highlight=False)
 
@@ -84,3 +125,9 @@ def command(
             if study.curvature is not None:
                 show_theory(study.fit, study.curvature, console)
             say(f"Report: {report}")
+
+
+def _passed_on(wandb_mode: str, fit: bool, verbose: bool) -> tuple[str, ...]:
+    """Return the options that a submitted run gets too."""
+    mirror = () if wandb_mode == "off" else ("--wandb", wandb_mode)
+    return (*mirror, *(() if fit else ("--no-fit",)), *(("--verbose",) if verbose else ()))

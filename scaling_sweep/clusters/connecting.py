@@ -1,0 +1,140 @@
+"""A Ray that packs can be sent to: started here, or reached where it runs."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from scaling_sweep.clusters.preflight import CLIENT, check_cluster
+from scaling_sweep.clusters.tokens import secure_local, use_token
+from scaling_sweep.clusters.words import Site, find_cluster
+from scaling_sweep.clusters.worker_environment import WORKER_ENVIRONMENT
+from scaling_sweep.errors import UserError
+
+_QUIET_ENVIRONMENT: Mapping[str, str] = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "TUNE_GLOBAL_CHECKPOINT_S": "100000",
+    # Its handler waits 10 s and more for busy workers to end; shutting Ray down ends them at once.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a cluster offers.
+
+    Attributes:
+        cpus: CPU cores.
+        gpus: GPUs.
+    """
+
+    cpus: float
+    gpus: float
+
+    def num_packs(self, cpus: float, gpus: float) -> int:
+        """Return how many packs of that size train at the same time."""
+        by_cpu = int(self.cpus / cpus + 1e-9)
+        return min(by_cpu, int(self.gpus / gpus + 1e-9)) if gpus else by_cpu
+
+
+@contextmanager
+def connected(cluster: str, *, verbose: bool = False) -> Iterator[Capacity]:
+    """Start Ray here, or reach one that runs, and let go of it afterwards.
+
+    Args:
+        cluster: ``local``, ``auto``, ``host:port`` or ``ray://host:port`` of a running Ray.
+        verbose: Let Ray speak.
+
+    Yields:
+        What the cluster offers.
+
+    Raises:
+        UserError: If the cluster cannot be reached, or is one that runs are submitted to.
+    """
+    place = find_cluster(cluster)
+    if isinstance(place, Site):
+        raise UserError(
+            f"{cluster} takes whole runs; submit one with `scaling-sweep run … --cluster {cluster}`"
+        )
+    # Set before Ray is imported: it reads some of them on import, and local workers inherit them.
+    os.environ.update({**_QUIET_ENVIRONMENT, **WORKER_ENVIRONMENT})
+    options = _options(place.word, verbose)
+    import ray
+
+    logging.getLogger("ray.tune").setLevel(logging.INFO if verbose else logging.CRITICAL)
+    quiet = {"log_to_driver": verbose, "logging_level": "info" if verbose else "critical"}
+    try:
+        with _hushed(verbose):
+            ray.init(**options, **quiet)
+    # RuntimeError: the cluster has another version of Ray or Python.
+    except (ConnectionError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"cannot reach the Ray cluster {cluster!r}: {reason}; "
+            "start one with `ray start --head`, or write CLUSTER=local"
+        ) from error
+    try:
+        resources = ray.cluster_resources()
+        yield Capacity(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+    finally:
+        ray.shutdown()
+
+
+def _options(word: str, verbose: bool) -> dict[str, Any]:
+    """Return what `ray.init` is called with, after asking a running cluster whether it is there."""
+    if word == "local":
+        secure_local()
+        # By name: without it Ray would follow RAY_ADDRESS.
+        return {"address": "local", "include_dashboard": False}
+    address = running_address(verbose) if word == "auto" else word
+    check_cluster(address)
+    # What is not started here does not inherit our environment.
+    options: dict[str, Any] = {
+        "address": address,
+        "runtime_env": {"env_vars": dict(WORKER_ENVIRONMENT)},
+    }
+    return options if address.startswith(CLIENT) else {**options, "include_dashboard": False}
+
+
+def running_address(verbose: bool = False) -> str:
+    """Return where ``auto`` leads: RAY_ADDRESS, or the Ray that was started on this machine.
+
+    Args:
+        verbose: Let Ray speak.
+
+    Returns:
+        ``host:port``.
+
+    Raises:
+        UserError: If there is none.
+    """
+    use_token()
+    from ray._private.services import get_ray_address_from_environment
+
+    try:
+        with _hushed(verbose):
+            return str(get_ray_address_from_environment("auto", None))
+    except ConnectionError:
+        raise UserError(
+            "no Ray runs on this machine, and RAY_ADDRESS is not set; "
+            "start one with `ray start --head`, or write CLUSTER=local"
+        ) from None
+
+
+@contextmanager
+def _hushed(verbose: bool) -> Iterator[None]:
+    """Keep warnings and prints of a library to itself unless asked for."""
+    if verbose:
+        yield
+        return
+    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        warnings.simplefilter("ignore")
+        yield
