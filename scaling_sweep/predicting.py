@@ -43,6 +43,7 @@ class SweepPrediction:
         path: Where that lies.
         num_new: Points and seeds measured now; the others were there.
         wall_time_s: Seconds that took.
+        searched: The axis whose edge the sweep looks for: ``lr`` or ``damping``.
     """
 
     name: str
@@ -52,6 +53,7 @@ class SweepPrediction:
     path: Path
     num_new: int
     wall_time_s: float
+    searched: str = "lr"
 
 
 def predict_sweep(
@@ -93,6 +95,7 @@ def predict_sweep(
         path=folder.curvature,
         num_new=num_new,
         wall_time_s=time.perf_counter() - begin,
+        searched=sweep.spec.parameters.searched,
     )
 
 

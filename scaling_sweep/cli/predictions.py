@@ -28,6 +28,11 @@ def show_prediction(found: "SweepPrediction", console: Console) -> None:
         title = Text(optimizer_name(prediction.optimizer), style="bold")
         console.rule(title, align="left", style="dim")
         _show_optimizer(prediction, _choose(found.batch_sizes, console.width), console)
+    if found.searched != "lr":
+        speaks = (
+            f"theory speaks of the learning rate only, at each optimizer's own {found.searched}"
+        )
+        console.print(Text(f"This sweep searches the {found.searched}; {speaks}.", style="yellow"))
     console.print(Text(describe_marks(), style="dim"))
     console.print(
         Text(
@@ -96,6 +101,7 @@ def prediction_json(found: "SweepPrediction") -> dict[str, Any]:
     return {
         "schema": 1,
         "name": found.name,
+        "searched": found.searched,
         "curvature": str(found.path),
         "num_measured": found.num_new,
         "wall_time_s": found.wall_time_s,
