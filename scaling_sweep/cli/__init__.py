@@ -16,6 +16,7 @@ COMMANDS = {
     "fit": "Fit laws to a table of trials and hold the exponents against theory.",
     "recommend": "Recommend a learning rate for a batch size from measured edges.",
     "tasks": "List tasks, optimizers and methods.",
+    "doctor": "Look whether everything is there that a run needs, and say what to mend.",
 }
 
 

@@ -91,9 +91,11 @@ def command(
     options = _passed_on(wandb_mode, fit, verbose)
     job = make_job(loaded, None if out is None else str(out), options)
     if dry_run:
-        return show_run(place, job)
+        show_run(place, job)
+        return
     if isinstance(place, Site):
-        return submit_run(place, job, follow, on_interrupt)
+        submit_run(place, job, follow, on_interrupt)
+        return
     if nodes is not None:
         wait_for(place, nodes)
     folder = out or default_folder(loaded.spec)

@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from scaling_sweep.clusters.tokens import TokenSource, use_token
+from scaling_sweep.clusters.tokens import MODE, TokenSource, use_token
 from scaling_sweep.errors import UserError
 
 _CONNECT_TIMEOUT_S = 2.0
@@ -117,6 +117,8 @@ def _reason(address: str, token: TokenSource, stderr: str) -> str:
                 "that `ray get-auth-token` prints on its head into ~/.ray/auth_token (mode 600), "
                 "or name its file in RAY_AUTH_TOKEN_PATH"
             )
+        if os.environ.get(MODE, "").lower() == "disabled":
+            return f"the Ray cluster {address} asks for a token; unset RAY_AUTH_MODE=disabled"
         return (
             f"the Ray cluster {address} refuses the token from {token}; take the one that "
             "`ray get-auth-token` prints on its head"

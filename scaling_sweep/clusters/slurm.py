@@ -159,7 +159,7 @@ set -u
 
 # The token lets this job's nodes, and nobody else, talk to its Ray.
 token_folder={token_folder}/slurm-$SLURM_JOB_ID
-trap 'rm -rf "$token_folder"' EXIT
+trap 'rm -rf "$token_folder" "/tmp/ray-$SLURM_JOB_ID"' EXIT
 (umask 077 && mkdir -p "$token_folder" &&
   head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n' > "$token_folder/token") || exit 1
 unset RAY_AUTH_TOKEN RAY_ADDRESS
@@ -177,10 +177,10 @@ python -c 'import grpc' 2> /dev/null && on_head+=(--ray-client-server-port=$((po
 
 echo "Slurm job $SLURM_JOB_ID on $SLURM_JOB_NODELIST, restart ${{SLURM_RESTART_COUNT:-0}}"
 srun --overlap --nodes=1 --ntasks=1 --nodelist="$head_node" \\
-  ray start --head "${{on_head[@]}}" "${{on_each[@]}}" > /dev/null &
+  ray start --head "${{on_head[@]}}" "${{on_each[@]}}" > "$token_folder/head.log" 2>&1 &
 head=$!
 until (exec 3<> "/dev/tcp/$head_ip/$port") 2> /dev/null; do
-  kill -0 $head 2> /dev/null || {{ echo "Ray's head did not start" >&2; exit 1; }}
+  kill -0 $head 2> /dev/null || {{ cat "$token_folder/head.log"; exit 1; }}
   sleep 0.5
 done
 {workers}srun --overlap --nodes=1 --ntasks=1 --nodelist="$head_node" \\
@@ -188,5 +188,5 @@ done
 """
 _WORKERS = """\
 srun --overlap --nodes={others} --ntasks={others} --exclude="$head_node" \\
-  ray start --address="$address" "${{on_each[@]}}" > /dev/null &
+  ray start --address="$address" "${{on_each[@]}}" > "$token_folder/workers.log" 2>&1 &
 """

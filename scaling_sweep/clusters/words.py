@@ -80,11 +80,16 @@ def find_cluster(word: str, folder: Path = FOLDER) -> Place | Site:
         return Site(word, named, load_cluster(named))
     if word == "slurm":
         return Site(word, None, SlurmCluster(kind="slurm"))
-    names = {"local", "auto", "slurm", *(path.stem for path in folder.glob("*.yaml"))}
+    names = {"local", "auto", "slurm", *_names(folder)}
     raise UserError(
-        f"unknown cluster {as_yaml(word)}; {nearest(word, names)} "
-        "Or write host:port of a running Ray, or a file"
+        f"unknown cluster {as_yaml(word)}; {nearest(word, names).rstrip('?')}, "
+        "or write host:port of a running Ray, or a file"
     )
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names of cluster files; a second dot tells a launcher's file beside one."""
+    return [path.stem for path in folder.glob("*.yaml") if "." not in path.stem]
 
 
 def load_cluster(path: Path) -> SlurmCluster | RayUpCluster | KubeRayCluster:
