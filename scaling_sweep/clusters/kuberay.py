@@ -21,6 +21,22 @@ _SWEEP_FOLDER, _RUN_FOLDER = "/sweep", "/runs"
 _TOKEN_KEY = "auth_token"  # KubeRay's own name for it
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as lines."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Return the text as YAML, as a block where it has lines."""
+        style = "|" if "\n" in text else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Write everything out."""
+        return True
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
 class Pod(Section):
     """What one pod asks for, and is limited to."""
 
@@ -100,7 +116,7 @@ class KubeRayCluster(Section):
             `secret` makes.
         """
         objects = (self._sweep(job), self.ray_job(job))
-        return yaml.safe_dump_all(objects, sort_keys=False, width=100)
+        return yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=100)
 
     def secret(self, job: Job, token: str) -> str:
         """Return the secret that holds the token, for kubectl's standard input and nothing else.

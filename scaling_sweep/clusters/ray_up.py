@@ -1,5 +1,6 @@
 """Ray's own cluster launcher: a cluster file of kind `ray-up`, and the commands made from it."""
 
+import logging
 import shlex
 from collections.abc import Iterator
 from copy import deepcopy
@@ -15,8 +16,8 @@ from scaling_sweep.clusters.worker_environment import exports
 from scaling_sweep.errors import UserError
 from scaling_sweep.spec.section import TEXT, WHOLE, Section
 
-# Where Ray looks for a token on every node.
-_REMOTE_TOKEN = "~/.ray/auth_token"
+# A place of its own on every node: a token of the user's stays where it is.
+_REMOTE_TOKEN = "~/.scaling-sweep/ray-up-token"
 _START = ("head_start_ray_commands", "worker_start_ray_commands")
 
 
@@ -85,6 +86,8 @@ def load_launcher(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: must be a mapping, Ray's cluster-launcher file")
     from ray.autoscaler._private.util import prepare_config, validate_config
 
+    # It tells of its defaults.
+    logging.getLogger("ray.autoscaler").setLevel(logging.ERROR)
     try:
         # Ray's own preparation, without which its validator refuses its own examples.
         prepared = prepare_config(deepcopy(config))
@@ -115,7 +118,10 @@ def secured(config: dict[str, Any], token: Path) -> dict[str, Any]:
     return made
 
 
-_ENVIRONMENT = f"export RAY_AUTH_MODE=token; {exports()}"
+_ENVIRONMENT = (
+    f"unset RAY_AUTH_TOKEN; export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$HOME{_REMOTE_TOKEN[1:]}; "
+    + exports()
+)
 
 
 def plan_launch(cluster: RayUpCluster, job: Job, config: dict[str, Any], private: Path) -> Launch:
@@ -136,8 +142,7 @@ def plan_launch(cluster: RayUpCluster, job: Job, config: dict[str, Any], private
     out = job.out if job.is_url else f"{there}/run"
     sweep = f"{there}/{job.sweep.name}"
     run = job.command(sweep, out, "auto", cluster.nodes)
-    # ~ is for the shell over there: only the words that hold none are quoted.
-    words = " ".join(word if word.startswith("~/") else shlex.quote(word) for word in run)
+    words = " ".join(map(_quoted, run))
     before = f"{cluster.activate}; " if cluster.activate else ""
     fetch = () if job.is_url else (_ray("rsync-down", made, f"{out}/", f"{job.out}/"),)
     return Launch(
@@ -147,13 +152,18 @@ def plan_launch(cluster: RayUpCluster, job: Job, config: dict[str, Any], private
             _ray("up", made, "--yes"),
         ),
         run=(
-            _ray("exec", made, f"mkdir -p {there}"),
+            _ray("exec", made, f"mkdir -p {_quoted(there)}"),
             _ray("rsync-up", made, str(job.sweep), sweep),
             _ray("exec", made, f"{before}{_ENVIRONMENT}; {words}"),
         ),
         fetch=fetch,
         down=(_ray("down", made, "--yes"),) if cluster.down else (),
     )
+
+
+def _quoted(word: str) -> str:
+    """Quote a word but leave a leading ~ to the shell over there."""
+    return f"~/{shlex.quote(word[2:])}" if word.startswith("~/") else shlex.quote(word)
 
 
 def _ray(verb: str, launcher: Path, *words: str) -> Command:

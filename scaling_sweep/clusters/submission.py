@@ -12,7 +12,7 @@ from scaling_sweep.errors import UserError
 
 Say = Callable[[str], None]
 # A Kubernetes name: RayJob allows 47 characters (KubeRay's validation), the rest is for endings.
-_MAX_NAME = 30
+_MAX_NAME = 29
 
 
 @dataclass(frozen=True)

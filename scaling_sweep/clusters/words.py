@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaling_sweep.clusters.kuberay import KubeRayCluster
+from scaling_sweep.clusters.preflight import CLIENT
 from scaling_sweep.clusters.ray_up import RayUpCluster
 from scaling_sweep.clusters.slurm import SlurmCluster
 from scaling_sweep.errors import UserError
@@ -72,6 +73,8 @@ def find_cluster(word: str, folder: Path = FOLDER) -> Place | Site:
         if int(word.rpartition(":")[2]) > 65535:
             raise UserError(f"{word}: a port is at most 65535; Ray's own is 6379")
         return Place(word)
+    if word.startswith(CLIENT):
+        raise UserError(f"{word}: write ray://host:port; the port of Ray's client is 10001")
     path = Path(word)
     if path.suffix in (".yaml", ".yml") or os.sep in word:
         return Site(path.stem, path, load_cluster(path))
@@ -112,7 +115,7 @@ def load_cluster(path: Path) -> SlurmCluster | RayUpCluster | KubeRayCluster:
     given = source.data.get("kind") if isinstance(source.data, dict) else None
     if given is None:
         raise source.error(f"kind: missing; write kind: and one of {', '.join(KINDS)}")
-    if given not in KINDS:
+    if not isinstance(given, str) or given not in KINDS:
         message = f"must be one of {', '.join(KINDS)}, got {as_yaml(given)}; "
         raise source.error(message + nearest(given, KINDS), "kind")
     return check_section(KINDS[given], source)
