@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.agreement_words import describe, describe_exponents
 from analysis.formatting import join_words
-from analysis.summaries import Censoring, MaxLR
+from analysis.summaries import Censoring, MedianEdge
 from analysis.theory.curves import TheoryCurve
 from analysis.theory.inputs import FloatArray
 
@@ -76,7 +76,7 @@ class Agreement:
 
 
 def compare(
-    edges: Sequence[MaxLR], curve: TheoryCurve, measured_exponent: float | None = None
+    edges: Sequence[MedianEdge], curve: TheoryCurve, measured_exponent: float | None = None
 ) -> Agreement:
     """Hold a measured edge against one theory.
 
@@ -97,7 +97,7 @@ def compare(
         >>> known = CurvatureSummary(hessian_top=Measured(2.0))
         >>> curve = edge_of_stability_curve(known, Conditions(np.array([1.0, 64.0])))
         >>> edges = [
-        ...     MaxLR(b, 4, lr, (lr / 1.1, lr * 1.1), lr, lr, Censoring.NONE)
+        ...     MedianEdge(b, 4, lr, (lr / 1.1, lr * 1.1), lr, lr, Censoring.NONE)
         ...     for b, lr in ((1, 0.5), (64, 0.95))]
         >>> compare(edges, curve).sentence
         'edge of stability: within 5.3 % at B = 64; 2× too high at B = 1.'
@@ -162,22 +162,24 @@ def _interpolate(curve: TheoryCurve, values: FloatArray, sizes: FloatArray) -> F
     return read
 
 
-def _make_ratio(edge: MaxLR, predicted: float, low: float, high: float) -> LogRatio:
+def _make_ratio(edge: MedianEdge, predicted: float, low: float, high: float) -> LogRatio:
     """Compare one measured interval with one predicted."""
     with np.errstate(divide="ignore"):
-        ends = np.log(np.array(edge.lr_max_ci) / predicted)
+        ends = np.log(np.array(edge.median_ci) / predicted)
     return LogRatio(
         batch_size=edge.batch_size,
-        measured=edge.lr_max,
+        measured=edge.median,
         predicted=float(predicted),
-        log_ratio=float(np.log(edge.lr_max / predicted)),
+        log_ratio=float(np.log(edge.median / predicted)),
         low=float(ends[0]),
         high=float(ends[1]),
-        overlaps=bool(edge.lr_max_ci[0] <= high and low <= edge.lr_max_ci[1]),
+        overlaps=bool(edge.median_ci[0] <= high and low <= edge.median_ci[1]),
     )
 
 
-def _list_left_out(edges: Sequence[MaxLR], unpredicted: Sequence[MaxLR]) -> tuple[str, ...]:
+def _list_left_out(
+    edges: Sequence[MedianEdge], unpredicted: Sequence[MedianEdge]
+) -> tuple[str, ...]:
     """Say which batch sizes were not compared, and why."""
     kinds = (
         ([e for e in edges if e.censored is Censoring.LEFT], "edge below the grid"),

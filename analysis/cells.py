@@ -6,24 +6,38 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.likelihood import FloatArray
-from analysis.summaries import Edge
+from analysis.summaries import Edge, Place
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Brackets of one group, equal ones of one batch size counted together.
+    """Brackets of one group, equal ones of one place counted together.
 
     Attributes:
-        batch_size: Shape ``[cells]``, examples per step.
-        low: Shape ``[cells]``, log of the largest stable learning rate, ``-inf`` when none.
-        high: Shape ``[cells]``, log of the smallest diverged one, ``inf`` when none.
+        place: Shape ``[cells]``, index into ``places``.
+        low: Shape ``[cells]``, log of the boldest stable value, ``-inf`` when none.
+        high: Shape ``[cells]``, log of the mildest diverged one, ``inf`` when none.
         counts: Shape ``[seeds, cells]``, how often each seed shows each bracket.
+        places: Batch sizes, with the learning rate where that is not the axis; ascending.
     """
 
-    batch_size: FloatArray
+    place: np.ndarray
     low: FloatArray
     high: FloatArray
     counts: FloatArray
+    places: tuple[Place, ...]
+
+    @property
+    def batch_size(self) -> FloatArray:
+        """Examples per step, shape ``[cells]``."""
+        sizes: FloatArray = np.array([float(place.batch_size) for place in self.places])
+        return np.asarray(sizes[self.place])
+
+    @property
+    def lr(self) -> FloatArray:
+        """Learning rate that was held, shape ``[cells]``; 1 where it is the axis."""
+        rates = np.array([1.0 if place.lr is None else place.lr for place in self.places])
+        return np.asarray(rates[self.place])
 
     @property
     def weights(self) -> FloatArray:
@@ -38,7 +52,7 @@ class Cells:
 
     @property
     def num_units(self) -> int:
-        """Number of (batch size, seed) units."""
+        """Number of (place, seed) units."""
         return round(float(self.counts.sum()))
 
     @property
@@ -47,9 +61,19 @@ class Cells:
         return len(self.counts)
 
     @property
+    def num_places(self) -> int:
+        """Places with at least one closed bracket."""
+        return int(np.unique(self.place[self.finite]).size)
+
+    @property
     def num_batch_sizes(self) -> int:
         """Batch sizes with at least one closed bracket."""
         return int(np.unique(self.batch_size[self.finite]).size)
+
+    @property
+    def num_lrs(self) -> int:
+        """Learning rates with at least one closed bracket; 1 where it is the axis."""
+        return int(np.unique(self.lr[self.finite]).size)
 
     @property
     def log_ratio(self) -> float:
@@ -66,20 +90,22 @@ def collect_cells(edges: Sequence[Edge]) -> Cells:
         edges: Brackets of one group.
 
     Returns:
-        The cells, ascending in batch size.
+        The cells, ascending in place.
 
     Example:
         >>> cells = collect_cells([Edge(8, 0, 0.1, 0.2), Edge(8, 1, 0.1, 0.2), Edge(4, 0, 0, 0.1)])
         >>> cells.batch_size.tolist(), cells.weights.tolist()
         ([4.0, 8.0], [1.0, 2.0])
     """
-    told = [edge for edge in edges if edge.lr_stable > 0 or np.isfinite(edge.lr_diverged)]
-    keys = sorted({(e.batch_size, e.lr_stable, e.lr_diverged) for e in told})
+    told = [edge for edge in edges if edge.stable > 0 or np.isfinite(edge.diverged)]
+    keys = sorted({(e.place, e.stable, e.diverged) for e in told})
     seeds = sorted({e.seed for e in told})
     row, column = {seed: i for i, seed in enumerate(seeds)}, {key: i for i, key in enumerate(keys)}
     counts = np.zeros((len(seeds), len(keys)))
     for e in told:
-        counts[row[e.seed], column[e.batch_size, e.lr_stable, e.lr_diverged]] += 1
-    size, low, high = np.array(keys, dtype=float).reshape(-1, 3).T
+        counts[row[e.seed], column[e.place, e.stable, e.diverged]] += 1
+    places = sorted({place for place, _, _ in keys})
+    index = np.array([places.index(place) for place, _, _ in keys], dtype=int)
+    low, high = np.array([ends for _, *ends in keys], dtype=float).reshape(-1, 2).T
     with np.errstate(divide="ignore"):
-        return Cells(size, np.log(low), np.log(high), counts)
+        return Cells(index, np.log(low), np.log(high), counts, tuple(places))

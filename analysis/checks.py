@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from analysis.summaries import Check, Outcome
+from analysis.axes import AxisName
+from analysis.summaries import Check, Exponents, Outcome
 
 # An exponent this close to the predicted one counts as the predicted one (statistics.md).
 MARGIN = 0.1
@@ -14,6 +15,10 @@ _PREDICTED = {
     **dict.fromkeys(("sgd", "momentum", "nesterov"), 1.0),
     **dict.fromkeys(("adam", "adamw", "amsgrad", "nadam", "radam", "adamax", "rmsprop"), 0.5),
 }
+
+# For any optimizer: "minimal damping is proportional to lr over batch size", a claim of the
+# abstract that started this project, tested here and not derived (method.md, "The damping").
+_PREDICTED_DAMPING = 1.0
 
 
 def base_name(optimizer: str) -> str:
@@ -33,13 +38,16 @@ def base_name(optimizer: str) -> str:
 
 
 def predict_exponent(
-    optimizer: str, predicted: Mapping[str, float | None] | None = None
+    optimizer: str,
+    predicted: Mapping[str, float | None] | None = None,
+    axis: AxisName = AxisName.LR,
 ) -> float | None:
     """Look up the exponent that theory gives an optimizer.
 
     Args:
         optimizer: Its label.
         predicted: The user's own predictions, by label or bare name; they come first.
+        axis: What is searched; the claim about the damping is the same for every optimizer.
 
     Returns:
         The exponent, None when no theory gives one.
@@ -49,9 +57,12 @@ def predict_exponent(
         (1.0, 0.5)
         >>> predict_exponent("lion") is None, predict_exponent("lion", {"lion": 0.5})
         (True, 0.5)
+        >>> predict_exponent("adam", axis=AxisName.DAMPING)
+        1.0
     """
     name = base_name(optimizer)
-    for table in (predicted or {}, _PREDICTED):
+    theory = {name: _PREDICTED_DAMPING} if axis is AxisName.DAMPING else _PREDICTED
+    for table in (predicted or {}, theory):
         for label in (optimizer, name):
             if label in table:
                 return table[label]
@@ -105,6 +116,31 @@ def check_exponent(
         f"but the 90 % interval {narrow} does not lie inside {region}."
     )
     return Check(predicted, margin, Outcome.INCONCLUSIVE, reason)
+
+
+def check_apart(predicted: float | None, apart: Exponents, margin: float = MARGIN) -> Check:
+    """Hold the claim "like a power of lr/B" against exponents fitted apart, where no law held.
+
+    Args:
+        predicted: The exponent claimed for lr/B, None when nothing.
+        apart: Exponents of learning rate and batch size that differ.
+        margin: Half-width of the equivalence region, for the record.
+
+    Returns:
+        Refuted, unless nothing was claimed or the exponents may be the same.
+
+    Example:
+        >>> apart = Exponents(1.0, (0.9, 1.1), 0.5, (0.4, 0.6), (0.4, 0.6))
+        >>> check_apart(1.0, apart).outcome.value
+        'refuted'
+    """
+    if predicted is None or apart.agree:
+        return check_exponent(predicted, None, None, margin)
+    reason = (
+        "Learning rate and batch size have exponents of their own: the 95 % interval of their "
+        f"difference {_show(apart.difference_ci)} excludes 0, so no power of lr/B describes it."
+    )
+    return Check(predicted, margin, Outcome.REFUTED, reason)
 
 
 def _show(interval: tuple[float, float]) -> str:

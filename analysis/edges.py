@@ -1,30 +1,34 @@
-"""Where stability ends: a bracket for every (batch size, seed), and LR_max(B), their median."""
+"""Where stability ends: a bracket for every place and seed, and their median over seeds.
+
+All in boldness (:mod:`analysis.axes`): the learning rate itself, or the inverse of a damping.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from analysis.axes import LR_AXIS, Axis
 from analysis.cells import collect_cells
 from analysis.criteria import Verdict
 from analysis.medians import bound_medians, fit_medians
 from analysis.slow import find_too_slow, find_unmet
-from analysis.summaries import Censoring, Edge, MaxLR
+from analysis.summaries import Censoring, Edge, MedianEdge, Place
 
 
-def bracket_edge(lr: np.ndarray, diverged: np.ndarray) -> tuple[float, float, int]:
-    """Split the learning rates of one (batch size, seed) with the fewest misplaced trials.
+def bracket_edge(boldness: np.ndarray, diverged: np.ndarray) -> tuple[float, float, int]:
+    """Split the values tried at one place, under one seed, with the fewest misplaced trials.
 
     A trial is misplaced when it diverged below the split or was stable above it. Where several
     splits are equally good, the bracket spans them all: the edge may be at any of them.
 
     Args:
-        lr: Shape ``[n]``, learning rates in any order.
+        boldness: Shape ``[n]``, learning rates or inverse dampings in any order.
         diverged: Shape ``[n]``, booleans.
 
     Returns:
-        The largest learning rate below the split (0 when none), the smallest above it (infinity
-        when none), and the number of misplaced trials.
+        The largest value below the split (0 when none), the smallest above it (infinity when
+        none), and the number of misplaced trials.
 
     Example:
         >>> bracket_edge(np.array([1.0, 2.0, 4.0]), np.array([False, False, True]))
@@ -32,84 +36,93 @@ def bracket_edge(lr: np.ndarray, diverged: np.ndarray) -> tuple[float, float, in
         >>> bracket_edge(np.array([1.0, 2.0, 4.0, 8.0]), np.array([False, True, False, True]))
         (1.0, 8.0, 1)
     """
-    order = np.argsort(lr, kind="stable")
+    order = np.argsort(boldness, kind="stable")
     diverged = np.asarray(diverged, dtype=bool)[order]
     diverged_below = np.concatenate([[0], np.cumsum(diverged)])
     stable_above = (~diverged).sum() - np.concatenate([[0], np.cumsum(~diverged)])
     misplaced = diverged_below + stable_above
     best = np.flatnonzero(misplaced == misplaced.min())
-    ends = np.concatenate([[0.0], np.asarray(lr, dtype=float)[order], [np.inf]])
+    ends = np.concatenate([[0.0], np.asarray(boldness, dtype=float)[order], [np.inf]])
     return float(ends[best[0]]), float(ends[best[-1] + 1]), int(misplaced.min())
 
 
-def find_edges(frame: pd.DataFrame) -> tuple[Edge, ...]:
-    """Bracket the edge of every (batch size, seed) of one group.
+def find_edges(frame: pd.DataFrame, axis: Axis = LR_AXIS) -> tuple[Edge, ...]:
+    """Bracket the edge of every place and seed of one group.
 
     Args:
-        frame: Rows of one group with columns ``batch_size``, ``lr``, ``seed`` and ``verdict``;
-            failed rows are no measurement and are left out, and so are trials that were only
-            too slow (:func:`analysis.slow.find_too_slow`); the losses, where known, tell them.
+        frame: Rows of one group with columns ``batch_size``, ``lr``, ``seed``, ``verdict`` and
+            that of the axis; failed rows are no measurement and are left out, and so are trials
+            that were only too slow (:func:`analysis.slow.find_too_slow`); the losses, where
+            known, tell them.
+        axis: What was searched.
 
     Returns:
-        One edge per (batch size, seed) that has a measurement, ascending. Where every learning
-        rate missed the criterion and the smallest were too slow, there is none.
+        One edge per (place, seed) that has a measurement, ascending. Where every value missed
+        the criterion and the mildest were too slow, there is none.
 
     Example:
         >>> find_edges(pd.DataFrame({
         ...     "batch_size": 8, "seed": 0, "lr": [0.1, 0.2], "verdict": ["stable", "diverged"]
         ... }))
-        (Edge(batch_size=8, seed=0, lr_stable=0.1, lr_diverged=0.2, num_misplaced=0),)
+        (Edge(batch_size=8, seed=0, stable=0.1, diverged=0.2, num_misplaced=0, lr=None),)
     """
     frame = frame[frame["verdict"] != Verdict.FAILED]
-    frame = frame[~find_too_slow(frame) & ~find_unmet(frame)]
+    frame = frame[~find_too_slow(frame, axis) & ~find_unmet(frame, axis)]
     if frame.empty:
         return ()
-    size = frame["batch_size"].to_numpy(np.int64)
-    seed = frame["seed"].to_numpy(np.int64)
-    lr = frame["lr"].to_numpy(float)
-    diverged = (frame["verdict"] == Verdict.DIVERGED).to_numpy(bool)
-    order = np.lexsort((lr, seed, size))
-    size, seed, lr, diverged = size[order], seed[order], lr[order], diverged[order]
-    starts = np.flatnonzero((np.diff(size, prepend=-1) != 0) | (np.diff(seed, prepend=-1) != 0))
-    stops = np.append(starts[1:], size.size)
+    units = frame.assign(bold=axis.bold(frame[axis.name])).sort_values(
+        [*axis.held, "seed", "bold"], kind="stable"
+    )
+    bold, diverged = units["bold"].to_numpy(), (units["verdict"] == Verdict.DIVERGED).to_numpy(bool)
+    changed = (units[[*axis.held, "seed"]].diff().fillna(1) != 0).any(axis=1).to_numpy(bool)
+    starts = np.flatnonzero(changed)
+    stops = np.append(starts[1:], bold.size)
+    rates = units["lr"].tolist() if axis.inverse else [None] * bold.size
+    size, seed = units["batch_size"].to_numpy(np.int64), units["seed"].to_numpy(np.int64)
     return tuple(
-        Edge(int(size[i]), int(seed[i]), *bracket_edge(lr[i:j], diverged[i:j]))
+        Edge(
+            int(size[i]),
+            int(seed[i]),
+            *bracket_edge(bold[i:j], diverged[i:j]),
+            lr=rates[i],
+        )
         for i, j in zip(starts, stops, strict=True)
     )
 
 
-def find_largest_stable(frame: pd.DataFrame) -> pd.Series:
-    """Find the largest stable learning rate of every batch size, as people usually do.
+def find_boldest_stable(frame: pd.DataFrame, axis: Axis = LR_AXIS) -> pd.Series:
+    """Find the boldest stable value of every place, as people usually do.
 
     Args:
         frame: Rows of one group.
+        axis: What was searched.
 
     Returns:
-        Learning rates indexed by batch size, ascending; batch sizes without a stable trial are
-        missing.
+        Boldness indexed by what was held, ascending; places without a stable trial are missing.
     """
     stable = frame[frame["verdict"] == Verdict.STABLE]
-    largest: pd.Series = stable.groupby("batch_size")["lr"].max().sort_index()
-    return largest
+    stable = stable.assign(bold=axis.bold(stable[axis.name]))
+    boldest: pd.Series = stable.groupby(list(axis.held))["bold"].max().sort_index()
+    return boldest
 
 
-def find_max_lr(edges: Sequence[Edge]) -> tuple[MaxLR, ...]:
-    """Estimate LR_max(B), the median edge, with its 95 % interval.
+def find_median_edges(edges: Sequence[Edge]) -> tuple[MedianEdge, ...]:
+    """Estimate the median edge of every place, LR_max(B), with its 95 % interval.
 
-    The median is that of the interval-censored log-normal model with one free median per batch
-    size and a common spread, its interval the profile likelihood's
+    The median is that of the interval-censored log-normal model with one free median per place
+    and a common spread, its interval the profile likelihood's
     (:func:`analysis.medians.bound_medians`). An end is 0 or infinity where the grid ended before
-    the edge; then ``lr_max`` is the known end of the median bracket.
+    the edge; then ``median`` is the known end of the median bracket.
 
     Args:
         edges: Brackets of one group.
 
     Returns:
-        One LR_max per batch size, ascending.
+        One median edge per place, ascending.
 
     Example:
-        >>> [found] = find_max_lr([Edge(8, seed, 0.1, 0.2) for seed in range(3)])
-        >>> round(found.lr_max, 3), found.censored.value
+        >>> [found] = find_median_edges([Edge(8, seed, 0.1, 0.2) for seed in range(3)])
+        >>> round(found.median, 3), found.censored.value
         (0.141, 'none')
     """
     cells = collect_cells(edges)
@@ -117,34 +130,34 @@ def find_max_lr(edges: Sequence[Edge]) -> tuple[MaxLR, ...]:
         return ()
     medians = fit_medians(cells)
     intervals = bound_medians(cells, medians)
-    told: dict[int, list[Edge]] = {}
+    told: dict[Place, list[Edge]] = {}
     for edge in edges:
-        if edge.lr_stable > 0 or np.isfinite(edge.lr_diverged):
-            told.setdefault(edge.batch_size, []).append(edge)
+        if edge.stable > 0 or np.isfinite(edge.diverged):
+            told.setdefault(edge.place, []).append(edge)
     return tuple(
-        _max_lr(told[int(size)], float(median), (float(low), float(high)))
-        for size, median, low, high in zip(
-            medians.batch_size, medians.log_median, intervals.low, intervals.high, strict=True
+        _median_edge(told[place], float(median), (float(low), float(high)))
+        for place, median, low, high in zip(
+            medians.places, medians.log_median, intervals.low, intervals.high, strict=True
         )
     )
 
 
-def _max_lr(edges: list[Edge], log_median: float, log_ci: tuple[float, float]) -> MaxLR:
-    """Put one batch size's numbers together."""
+def _median_edge(edges: list[Edge], log_median: float, log_ci: tuple[float, float]) -> MedianEdge:
+    """Put one place's numbers together."""
     with np.errstate(divide="ignore"):
-        stable = float(np.exp(np.median(np.log([e.lr_stable for e in edges]))))
-        diverged = float(np.exp(np.median(np.log([e.lr_diverged for e in edges]))))
+        stable = float(np.exp(np.median(np.log([e.stable for e in edges]))))
+        diverged = float(np.exp(np.median(np.log([e.diverged for e in edges]))))
     # Half of the seeds or more outside the grid: the median is outside it, or known only through
     # the assumed shape of the spread.
     left, right = log_median == -np.inf or stable == 0, log_median == np.inf or diverged == np.inf
-    censored = Censoring.NONE
-    lr_max = float(np.exp(log_median))
+    censored, median = Censoring.NONE, float(np.exp(log_median))
     if left and not right:
-        censored, lr_max = Censoring.LEFT, diverged
+        censored, median = Censoring.LEFT, diverged
     elif right and not left:
-        censored, lr_max = Censoring.RIGHT, stable
+        censored, median = Censoring.RIGHT, stable
     with np.errstate(over="ignore"):
         low, high = float(np.exp(log_ci[0])), float(np.exp(log_ci[1]))
     # Where seeds have grids of their own, the likelihood may lie wholly beyond the known end.
-    ends = (min(low, lr_max), max(high, lr_max))
-    return MaxLR(edges[0].batch_size, len(edges), lr_max, ends, stable, diverged, censored)
+    ends = (min(low, median), max(high, median))
+    first, num = edges[0], len(edges)
+    return MedianEdge(first.batch_size, num, median, ends, stable, diverged, censored, first.lr)

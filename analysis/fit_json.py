@@ -5,7 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from analysis.summaries import Fit, GroupFit, LawFit, MaxLR
+from analysis.axes import Axis, AxisName
+from analysis.joint_laws import natural_parameters
+from analysis.summaries import Exponents, Fit, GroupFit, LawFit, MedianEdge
 
 FIT_SCHEMA = 1
 
@@ -20,22 +22,25 @@ def _interval(ends: tuple[float, float] | None) -> list[float | None] | None:
     return None if ends is None else [_number(end) for end in ends]
 
 
-def _edge(edge: MaxLR) -> dict[str, Any]:
-    return {
-        "batch_size": edge.batch_size,
+def _edge(edge: MedianEdge, axis: Axis) -> dict[str, Any]:
+    """Return an edge in the axis' own values, under keys that say which they are."""
+    place = {"batch_size": edge.batch_size} | ({} if edge.lr is None else {"lr": edge.lr})
+    symbol = "lr_max" if axis.name is AxisName.LR else "damping_min"
+    return place | {
         "num_seeds": edge.num_seeds,
-        "lr_max": _number(edge.lr_max),
-        "lr_max_ci": _interval(edge.lr_max_ci),
-        "lr_stable": _number(edge.lr_stable),
-        "lr_diverged": _number(edge.lr_diverged),
-        "censored": edge.censored.value,
+        symbol: _number(axis.show(edge.median)),
+        f"{symbol}_ci": _interval(axis.show_interval(edge.median_ci)),
+        f"{axis.name}_stable": _number(axis.show(edge.stable)),
+        f"{axis.name}_diverged": _number(axis.show(edge.diverged)),
+        "censored": edge.censored.seen_on(axis).value,
     }
 
 
-def _law(law: LawFit) -> dict[str, Any]:
+def _law(law: LawFit, axis: Axis) -> dict[str, Any]:
+    parameters = natural_parameters(law, axis)
     return {
         "name": law.name,
-        "parameters": {name: _number(value) for name, value in law.parameters.items()},
+        "parameters": {name: _number(value) for name, value in parameters.items()},
         "exponent": _number(law.exponent),
         "exponent_ci": _interval(law.exponent_ci),
         "log_likelihood": _number(law.log_likelihood),
@@ -43,21 +48,39 @@ def _law(law: LawFit) -> dict[str, Any]:
     }
 
 
+def _exponents_apart(apart: Exponents | None) -> dict[str, Any] | None:
+    """Return the exponents of ``damping_min ~ lr^a B^-b`` that were fitted apart."""
+    return (
+        None
+        if apart is None
+        else {
+            "lr": _number(apart.lr),
+            "lr_ci": _interval(apart.lr_ci),
+            "batch_size": _number(apart.batch_size),
+            "batch_size_ci": _interval(apart.batch_size_ci),
+            "difference_ci": _interval(apart.difference_ci),
+        }
+    )
+
+
 def _group(group: GroupFit) -> dict[str, Any]:
     naive, check, key = group.naive_slope, group.check, group.key
+    apart = {} if key.axis is AxisName.LR else {"apart": _exponents_apart(group.apart)}
     return {
         "task": key.task,
         "method": key.method,
         "optimizer": key.optimizer,
         "start": key.start,
         "horizon": key.horizon,
+        "axis": key.axis.value,
         "num_trials": group.num_trials,
         "num_failed": group.num_failed,
-        "edges": [_edge(edge) for edge in group.edges],
-        "laws": [_law(law) for law in group.laws],
+        "edges": [_edge(edge, group.axis) for edge in group.edges],
+        "laws": [_law(law, group.axis) for law in group.laws],
         "law": group.law,
         "exponent": _number(group.exponent),
         "exponent_ci": _interval(group.exponent_ci),
+        **apart,
         "naive_slope": None
         if naive is None
         else {
@@ -81,6 +104,12 @@ def to_json(fit: Fit) -> dict[str, Any]:
     JSON has neither infinity nor NaN: an open end of an interval, an ``lr_diverged`` that no trial
     reached and the AICc of a law with too few edges are null. An ``lr_stable`` of 0 says that
     no learning rate was stable.
+
+    Where the damping was searched, an edge has ``lr``, ``damping_min``, ``damping_min_ci``,
+    ``damping_stable`` and ``damping_diverged`` in place of the learning rates, in dampings (a
+    ``damping_stable`` of null says that none was stable, a ``damping_diverged`` of 0 that all
+    were); ``censored`` says on which side of the grid of dampings the edge lies; laws are those
+    of damping_min in lr/B, and ``apart`` holds a and b of ``lr^a B^-b``, fitted apart.
 
     Args:
         fit: The fit.

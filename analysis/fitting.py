@@ -6,18 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import fdtrc
 
-from analysis.bands import law_band, predict_lr_max
+from analysis.bands import law_band, predict_edge
 from analysis.bootstrap import MIN_SEEDS, bootstrap_half_width, resample_seeds
 from analysis.cells import Cells, collect_cells
 from analysis.intervals import Interval, profile_cut
-from analysis.laws import LAWS, Law, effective_batch_size
+from analysis.joint_laws import Tilted, Wanted, list_laws
+from analysis.laws import Law, effective_batch_size
 from analysis.likelihood import FloatArray
 from analysis.maximize import Box, Maxima, Problem, maximize
 from analysis.medians import Medians, anchors, fit_medians, sigma_bounds
 from analysis.profiles import Profile, compute_profile
-from analysis.summaries import Edge, LawFit
+from analysis.summaries import Edge, Exponents, LawFit
 
-__all__ = ["MAX_DELTA_AICC", "fit_laws", "law_band", "predict_lr_max"]
+__all__ = ["MAX_DELTA_AICC", "fit_apart", "fit_cells", "fit_laws", "law_band", "predict_edge"]
 
 # Laws this close to the best share in the interval; chosen on the simulations of statistics.md
 # (coverage .962 on average, .925 at worst, against .894 and .570 for the best law alone).
@@ -28,6 +29,10 @@ MAX_DELTA_AICC = 4.0
 # 87.5 and 80 % make that .94 to .995 and .91 to .99 over truths, grids, spreads, numbers of seeds,
 # drifting seeds and flipped verdicts, and the interval a quarter narrower (benchmarks/coverage.py).
 _PART_CONFIDENCE = {0.95: 0.875, 0.90: 0.80}
+
+# As for the laws themselves (refusals.py): fewer batch sizes, and a law that misses all edges.
+_MIN_BATCH_SIZES_APART = 4
+_HOPELESS_P = 1e-3
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class _Solution:
             confidence,
             phi=self.phi,
             num_units=cells.num_units,
-            num_batch_sizes=cells.num_batch_sizes,
+            num_places=cells.num_places,
             num_parameters=self.law.num_parameters,
         )
 
@@ -85,7 +90,7 @@ def _solve(law: Law, cells: Cells, log_b: FloatArray, medians: Medians) -> _Solu
     best = found.take(ranked[:1])
     n, k = cells.num_units, law.num_parameters
     value = float(best.log_likelihood[0])
-    phi, p_value = _lack_of_fit(medians.log_likelihood - value, n, cells.num_batch_sizes, k)
+    phi, p_value = _lack_of_fit(medians.log_likelihood - value, n, cells.num_places, k)
     starts = np.concatenate([best.parameters, found.parameters[ranked[[len(ranked) // 2]]]])
     return _Solution(law, problem, best, starts, value, _aicc(value, n, k), phi, p_value)
 
@@ -99,13 +104,13 @@ def _aicc(log_likelihood: float, num_units: int, k: int) -> float:
     return 2 * num_fitted - 2 * log_likelihood + 2 * num_fitted * (num_fitted + 1) / spare
 
 
-def _lack_of_fit(gain: float, num_units: int, num_batch_sizes: int, k: int) -> tuple[float, float]:
-    """Return the factor ``max(1, F)`` and the p-value of one free median per batch size.
+def _lack_of_fit(gain: float, num_units: int, num_places: int, k: int) -> tuple[float, float]:
+    """Return the factor ``max(1, F)`` and the p-value of one free median per place.
 
     ``F = (exp(2 gain/n) - 1) (n - n_B)/(n_B - k)``: what the ratio of residual sums of squares
     would give if the edges were known exactly. With one seed there is nothing to compare with.
     """
-    df, df_rest = num_batch_sizes - k, num_units - num_batch_sizes
+    df, df_rest = num_places - k, num_units - num_places
     if df < 1 or df_rest < 1:
         return 1.0, float("nan")
     f = np.expm1(min(2 * max(gain, 0.0) / num_units, 50.0)) * df_rest / df
@@ -139,21 +144,47 @@ def fit_laws(
         The fits; laws with too few batch sizes are missing. Whether they should be believed is
         not asked here, see :mod:`analysis.refusals`.
     """
-    cells = collect_cells(edges)
-    log_b = np.log(effective_batch_size(cells.batch_size, num_examples))
+    return fit_cells(collect_cells(edges), num_examples, bootstrap=bootstrap)
+
+
+def fit_cells(
+    cells: Cells, num_examples: int | None = None, *, bootstrap: bool = True
+) -> tuple[LawFit, ...]:
+    """Fit every law to brackets that may count more or less, best AICc first.
+
+    Args:
+        cells: Brackets of one group; counts need not be whole. A bracket so narrow that it is a
+            point, counted w times, is a normal observation of variance ``sigma^2/w``.
+        num_examples: Size of the data when batches are drawn without replacement, else None.
+        bootstrap: Whether intervals are the hull with the bootstrap over seeds.
+
+    Returns:
+        The fits, see :func:`fit_laws`.
+    """
     medians = fit_medians(cells)
     solutions = [
-        _solve(law, cells, log_b, medians)
-        for law in LAWS
-        if cells.num_batch_sizes >= law.min_batch_sizes
+        _solve(law, cells, _log_variable(cells, num_examples), medians)
+        for law in list_laws(np.log(cells.lr), cells.num_batch_sizes)
+        if cells.num_places >= law.min_batch_sizes
     ]
-    lowest = min((solution.aicc for solution in solutions), default=np.inf)
-    kept = [s.aicc <= lowest + MAX_DELTA_AICC and s.aicc < np.inf for s in solutions]
+    kept = _near_best(solutions)
     fits = [
-        _summarize(solution, bool(keep), num_examples, bootstrap=bootstrap)
+        _summarize(solution, keep, num_examples, bootstrap=bootstrap)
         for solution, keep in zip(solutions, kept, strict=True)
     ]
     return tuple(sorted(fits, key=lambda fit: (fit.aicc, fit.name)))
+
+
+def _log_variable(cells: Cells, num_examples: int | None) -> FloatArray:
+    """Return what laws are a function of, ``log(b/lr)``, for every cell."""
+    log_b: FloatArray = np.log(effective_batch_size(cells.batch_size, num_examples))
+    return log_b - np.log(cells.lr)
+
+
+def _near_best(solutions: Sequence[_Solution]) -> list[bool]:
+    """Return which solutions count: those near the best AICc."""
+    lowest = min((solution.aicc for solution in solutions), default=np.inf)
+    return [s.aicc <= lowest + MAX_DELTA_AICC and s.aicc < np.inf for s in solutions]
 
 
 def _summarize(
@@ -189,9 +220,49 @@ def _summarize(
         on_box=wide.on_box,
         num_units=cells.num_units,
         num_seeds=cells.num_seeds,
-        num_batch_sizes=cells.num_batch_sizes,
+        num_places=cells.num_places,
         num_examples=num_examples,
         theta=theta,
         covariance=solution.covariance(),
         draws=draws,
     )
+
+
+def fit_apart(edges: Sequence[Edge], num_examples: int | None = None) -> Exponents | None:
+    """Fit the exponents of learning rate and batch size apart, by laws that let them differ.
+
+    Every law in lr/B is given one more parameter, the difference of the two. Intervals are made
+    and united over laws as for the headline.
+
+    Args:
+        edges: Brackets of one group, several learning rates held.
+        num_examples: Size of the data when batches are drawn without replacement, else None.
+
+    Returns:
+        The exponents; None with one learning rate, fewer than 4 batch sizes, or where even these
+        laws miss the edges.
+    """
+    cells = collect_cells(edges)
+    if cells.num_lrs < 2 or cells.num_batch_sizes < _MIN_BATCH_SIZES_APART:
+        return None
+    log_x, log_lr, medians = (
+        _log_variable(cells, num_examples),
+        np.log(cells.lr),
+        fit_medians(cells),
+    )
+    laws = list_laws(log_lr, cells.num_batch_sizes)
+    tilted = [_solve(Tilted(law, log_lr, Wanted.BATCH_SIZE), cells, log_x, medians) for law in laws]
+    kept = [law for law, near in zip(laws, _near_best(tilted), strict=True) if near]
+    if not kept or max(s.lack_of_fit_p for s in tilted) < _HOPELESS_P:
+        return None
+
+    def unite(wanted: Wanted) -> tuple[float, tuple[float, float]]:
+        solutions = [_solve(Tilted(law, log_lr, wanted), cells, log_x, medians) for law in kept]
+        fits = [_summarize(one, True, num_examples, bootstrap=True) for one in solutions]
+        best = min(fits, key=lambda fit: fit.aicc)
+        low, high = zip(*(fit.exponent_ci for fit in fits), strict=True)
+        return best.exponent, (min(low), max(high))
+
+    lr, lr_ci = unite(Wanted.LR)
+    batch_size, batch_size_ci = unite(Wanted.BATCH_SIZE)
+    return Exponents(lr, lr_ci, batch_size, batch_size_ci, unite(Wanted.DIFFERENCE)[1])

@@ -1,15 +1,19 @@
-"""A learning rate for a batch size that was not measured, and how far to trust it."""
+"""A learning rate for a batch size that was not measured, and how far to trust it.
+
+Or, where the damping was searched, a damping for a batch size and a learning rate.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.bands import predict_lr_max
+from analysis.axes import AxisName
+from analysis.bands import predict_edge
 from analysis.errors import AnalysisError
-from analysis.formatting import format_number, group_title
+from analysis.formatting import format_number, group_title, join_words
 from analysis.sentences import critical_batch_size
-from analysis.summaries import Censoring, Fit, GroupFit, GroupKey, MaxLR
+from analysis.summaries import Band, Censoring, Fit, GroupFit, GroupKey, MedianEdge
 
 SAFETY = 0.5
 """Share of LR_max to train at. A guess: the learning-rate finders that people know suggest between
@@ -64,30 +68,86 @@ class Recommendation:
     refused: str | None
 
 
+@dataclass(frozen=True)
+class DampingRecommendation:
+    """A damping for a batch size and a learning rate.
+
+    Attributes:
+        key: The group it holds for.
+        batch_size: Examples per step.
+        lr: The learning rate to train at.
+        damping: The damping to use: ``damping_min / safety``, and never below the upper end of
+            ``damping_min_ci``; None when refused.
+        damping_min: The smallest stable damping that the reported law gives; None when refused.
+        damping_min_ci: Its 95 % interval over the laws that count; None when refused.
+        safety: What ``damping_min`` is divided by.
+        notes: Sentences to read before using ``damping``.
+        refused: Why nothing is recommended, None when something is.
+    """
+
+    key: GroupKey
+    batch_size: int
+    lr: float
+    damping: float | None
+    damping_min: float | None
+    damping_min_ci: tuple[float, float] | None
+    safety: float
+    notes: tuple[str, ...]
+    refused: str | None
+
+
 def recommend(
-    fit: Fit, batch_size: int, optimizer: str | None = None, safety: float = SAFETY
-) -> Recommendation:
-    """Recommend a learning rate for a batch size from the laws that were fitted.
+    fit: Fit,
+    batch_size: int,
+    optimizer: str | None = None,
+    safety: float = SAFETY,
+    lr: float | None = None,
+) -> Recommendation | DampingRecommendation:
+    """Recommend a learning rate, or a damping, from the laws that were fitted.
 
     Args:
         fit: Of one table of results.
         batch_size: Examples per step, at least 1; need not have been measured.
         optimizer: Which group, where the table has several.
-        safety: Share of LR_max, in (0, 1].
+        safety: Share of LR_max, in (0, 1]; the smallest damping is divided by it.
+        lr: The learning rate to train at, where the damping was searched.
 
     Returns:
-        The learning rate with its interval and what to know about it; without one, and with the
-        reason, where the fit was refused.
+        The learning rate, or the damping, with its interval and what to know about it; without
+        one, and with the reason, where the fit was refused.
 
     Raises:
-        AnalysisError: If the batch size or the safety factor is out of range, or the selection does
-            not name exactly one group.
+        AnalysisError: If the batch size or the safety factor is out of range, the selection does
+            not name exactly one group, or the learning rate is missing or too many.
     """
     if batch_size < 1:
         raise AnalysisError(f"A batch size is at least 1, got {batch_size}.")
     if not 0 < safety <= 1:
         raise AnalysisError(f"The safety factor lies in (0, 1], got {safety:g}; try {SAFETY:g}.")
-    return recommend_group(select_group(fit.groups, optimizer), batch_size, safety)
+    group = select_group(fit.groups, optimizer)
+    if group.key.axis is AxisName.DAMPING:
+        return recommend_damping(group, batch_size, _require_lr(group, lr), safety)
+    if lr is not None:
+        raise AnalysisError(
+            "A learning rate to train at is for tables that searched the damping; this one "
+            "searched the learning rate: leave out --lr."
+        )
+    return recommend_group(group, batch_size, safety)
+
+
+def _require_lr(group: GroupFit, lr: float | None) -> float:
+    """Return the learning rate to train at, or say what to write."""
+    measured = sorted({edge.lr for edge in group.edges if edge.lr is not None})
+    example = measured[0] if measured else 0.1
+    if lr is None:
+        shown = f" (measured at {join_words([f'{rate:g}' for rate in measured])})"
+        raise AnalysisError(
+            "This table searched the damping at learning rates that were held"
+            f"{shown if measured else ''}: say which one to train at, as in --lr {example:g}."
+        )
+    if not 0 < lr < np.inf:
+        raise AnalysisError(f"A learning rate is positive, got {lr:g}; try --lr {example:g}.")
+    return lr
 
 
 def select_group(groups: Sequence[GroupFit], optimizer: str | None = None) -> GroupFit:
@@ -136,11 +196,7 @@ def recommend_group(group: GroupFit, batch_size: int, safety: float = SAFETY) ->
     Raises:
         AnalysisError: If the batch is larger than the data it is drawn from without replacement.
     """
-    if group.num_examples is not None and batch_size > group.num_examples:
-        raise AnalysisError(
-            f"A batch of {batch_size} cannot be drawn without replacement from the "
-            f"{group.num_examples} examples there are; ask for at most {group.num_examples}."
-        )
+    _require_drawable(group, batch_size)
     nearest = _find_nearest(group.edges, batch_size)
     rules = _apply_rules(nearest, batch_size, safety) if nearest else ()
     nearest_size = nearest.batch_size if nearest else None
@@ -149,8 +205,7 @@ def recommend_group(group: GroupFit, batch_size: int, safety: float = SAFETY) ->
     )
     if group.best_law() is None:
         return replace(empty, refused=f"No learning rate is recommended. {group.refused}")
-    band = predict_lr_max(group, batch_size)
-    lr_max, low, high = float(band.lr_max[0]), float(band.low[0]), float(band.high[0])
+    lr_max, low, high = _first(predict_edge(group, batch_size))
     if not np.isfinite([lr_max, low, high]).all():
         return replace(empty, refused=f"The {group.law} law says nothing about a full batch.")
     return replace(
@@ -162,16 +217,83 @@ def recommend_group(group: GroupFit, batch_size: int, safety: float = SAFETY) ->
     )
 
 
-def _find_nearest(edges: Sequence[MaxLR], batch_size: int) -> MaxLR | None:
+def recommend_damping(
+    group: GroupFit, batch_size: int, lr: float, safety: float = SAFETY
+) -> DampingRecommendation:
+    """Recommend a damping for one group that searched it.
+
+    Args:
+        group: A fitted or refused group.
+        batch_size: Examples per step, at least 1.
+        lr: The learning rate to train at; need not have been measured.
+        safety: What the smallest stable damping is divided by, in (0, 1].
+
+    Returns:
+        The recommendation, or its refusal.
+
+    Raises:
+        AnalysisError: If the batch is larger than the data it is drawn from without replacement.
+    """
+    _require_drawable(group, batch_size)
+    empty = DampingRecommendation(group.key, batch_size, lr, None, None, None, safety, (), None)
+    if group.best_law() is None:
+        return replace(empty, refused=f"No damping is recommended. {group.refused}")
+    edge, *ends = _first(predict_edge(group, batch_size, lr))
+    if not np.isfinite([edge, *ends]).all():
+        return replace(empty, refused=f"The {group.law} law says nothing about a full batch.")
+    least, (low, high) = group.axis.show(edge), group.axis.show_interval((ends[0], ends[1]))
+    notes = [*_note_range(group, batch_size), *_note_lr(group, lr)]
+    if high > least / safety:
+        notes.append(
+            "The interval is wide: its upper end, not the safety factor, sets the damping."
+        )
+    return replace(
+        empty,
+        damping=max(least / safety, high),
+        damping_min=least,
+        damping_min_ci=(low, high),
+        notes=(*notes, f"{_name_setting(group)}; longer training may need more."),
+    )
+
+
+def _require_drawable(group: GroupFit, batch_size: int) -> None:
+    if group.num_examples is not None and batch_size > group.num_examples:
+        raise AnalysisError(
+            f"A batch of {batch_size} cannot be drawn without replacement from the "
+            f"{group.num_examples} examples there are; ask for at most {group.num_examples}."
+        )
+
+
+def _first(band: Band) -> tuple[float, float, float]:
+    """Return the edge and the ends of its interval at the only batch size of a band."""
+    return float(band.median[0]), float(band.low[0]), float(band.high[0])
+
+
+def _note_lr(group: GroupFit, lr: float) -> list[str]:
+    """Say when a learning rate lies beyond the measured ones."""
+    measured = [edge.lr for edge in group.edges if edge.lr is not None]
+    if min(measured) <= lr <= max(measured):
+        return []
+    ends = f"{min(measured):g} to {max(measured):g}"
+    return [f"lr = {lr:g} is an extrapolation: learning rates from {ends} were measured."]
+
+
+def _name_setting(group: GroupFit) -> str:
+    """Say where a recommendation was measured."""
+    setting = [text for text in (group.key.horizon, f"start {group.key.start}") if text]
+    return f"Measured for {', '.join(setting)}"
+
+
+def _find_nearest(edges: Sequence[MedianEdge], batch_size: int) -> MedianEdge | None:
     """Return the nearest bracketed edge in ratio; a censored one is no ground for a rule."""
     inside = [edge for edge in edges if edge.censored is Censoring.NONE]
     return min(inside, key=lambda edge: abs(np.log(edge.batch_size / batch_size)), default=None)
 
 
-def _apply_rules(nearest: MaxLR, batch_size: int, safety: float) -> tuple[RuleOfThumb, ...]:
+def _apply_rules(nearest: MedianEdge, batch_size: int, safety: float) -> tuple[RuleOfThumb, ...]:
     rules = []
     for name, exponent in (("linear", 1.0), ("square root", 0.5)):
-        lr_max = nearest.lr_max * (batch_size / nearest.batch_size) ** exponent
+        lr_max = nearest.median * (batch_size / nearest.batch_size) ** exponent
         rules.append(RuleOfThumb(name, exponent, lr_max, safety * lr_max))
     return tuple(rules)
 
@@ -189,16 +311,15 @@ def _write_notes(group: GroupFit, batch_size: int, capped: bool) -> tuple[str, .
         notes.append(
             "The interval is wide: its lower end, not the safety factor, sets the learning rate."
         )
-    setting = [text for text in (group.key.horizon, f"start {group.key.start}") if text]
-    notes.append(f"Measured for {', '.join(setting)}; longer training may need less.")
+    notes.append(f"{_name_setting(group)}; longer training may need less.")
     return tuple(notes)
 
 
-def _is_open(edge: MaxLR) -> bool:
+def _is_open(edge: MedianEdge) -> bool:
     return edge.censored is not Censoring.NONE
 
 
-def _neighbours(edges: Sequence[MaxLR], batch_size: int) -> list[MaxLR]:
+def _neighbours(edges: Sequence[MedianEdge], batch_size: int) -> list[MedianEdge]:
     """Return the measured batch sizes next to this one, itself included."""
     below = [edge for edge in edges if edge.batch_size <= batch_size][-1:]
     above = [edge for edge in edges if edge.batch_size >= batch_size][:1]

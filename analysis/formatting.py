@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analysis.axes import AXES
 from analysis.summaries import GroupKey
 
 # How the optimizers that we know are written in a sentence; any other name is shown as it stands.
@@ -83,7 +84,7 @@ def format_rate(lr: float) -> str:
     """Write a learning rate with three significant digits, all of them shown.
 
     Args:
-        lr: Not negative; infinite where the grid ended first.
+        lr: Not negative; infinite where the grid ended first. A damping is written alike.
 
     Returns:
         Text that lines up with other rates in a table.
@@ -180,4 +181,6 @@ def group_title(key: GroupKey, others: Sequence[GroupKey] = ()) -> str:
         value = getattr(key, field)
         if value and any(getattr(other, field) != value for other in others):
             parts.append(f"from {value}" if field == "start" else value)
+    if any(other.axis is not key.axis for other in others):
+        parts.append(AXES[key.axis].word)
     return " · ".join(parts) or "All trials"

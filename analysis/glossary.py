@@ -47,6 +47,28 @@ GLOSSARY = (
     ),
 )
 
+DAMPING_GLOSSARY = (
+    Entry(
+        "damping",
+        "What is added to a preconditioner before it divides the gradient: the ε of Adam, the λ "
+        "of a damped Newton step. More of it makes smaller, safer steps.",
+    ),
+    Entry(
+        "damping_min",
+        "The smallest stable damping at a batch size and learning rate: its median edge.",
+    ),
+    Entry(
+        "lr/B",
+        "Learning rate over batch size. That damping_min grows in proportion to it is a claim, "
+        "tested here; its exponent is the p in (lr/B)^p where noise rules, at large lr/B.",
+    ),
+    Entry(
+        "law in B",
+        "A law that levels off in the batch size alone: damping_min stays like lr^p there.",
+    ),
+)
+"""Words that only a report on dampings needs."""
+
 THEORY_GLOSSARY = (
     Entry(
         "curvature, Hessian",

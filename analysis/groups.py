@@ -1,25 +1,43 @@
 """From a table to everything that is said about it: one fit per group of trials."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from analysis.checks import MARGIN, check_exponent, predict_exponent
+from analysis.axes import AXES, LR_AXIS, Axis, AxisName, name_axes
+from analysis.checks import MARGIN, check_apart, check_exponent, predict_exponent
 from analysis.columns import GROUP_COLUMNS
 from analysis.criteria import Criterion, Kind, Reference, Verdict, judge, needed_columns
-from analysis.edges import find_edges, find_largest_stable, find_max_lr
+from analysis.edges import find_boldest_stable, find_edges, find_median_edges
 from analysis.fit_json import to_json, write_fit_json
-from analysis.fitting import fit_laws
+from analysis.fitting import fit_apart, fit_laws
 from analysis.intervals import students_t
-from analysis.refusals import refuse_edges, refuse_laws, warn_edges, warn_law, warn_sensitivity
+from analysis.refusals import (
+    refuse_edges,
+    refuse_laws,
+    warn_apart,
+    warn_edges,
+    warn_law,
+    warn_sensitivity,
+)
 from analysis.results import Results
 from analysis.slow import warn_unmet
-from analysis.summaries import Check, Edge, Fit, GroupFit, GroupKey, LawFit, NaiveSlope, Sensitivity
+from analysis.summaries import (
+    Check,
+    Edge,
+    Exponents,
+    Fit,
+    GroupFit,
+    GroupKey,
+    LawFit,
+    NaiveSlope,
+    Sensitivity,
+)
 from analysis.tables import ResultsError
 
-__all__ = ["Fit", "find_naive_slope", "fit_results", "to_json", "write_fit_json"]
+__all__ = ["Fit", "find_naive_slope", "fit_results", "split_groups", "to_json", "write_fit_json"]
 
 # Other places to draw the line, tried on every table that has losses. The exponent of a first
 # study moved by more than its interval over these (statistics.md, "Real data").
@@ -27,23 +45,47 @@ _OTHER_CRITERIA = tuple(Criterion(Kind.FINAL, ratio) for ratio in (0.3, 0.7, 1.0
 _FROM_START = Criterion(Kind.FINAL, 2.0, Reference.START)
 
 
-def find_naive_slope(frame: pd.DataFrame) -> NaiveSlope | None:
-    """Fit a straight line to log(largest stable learning rate) on log B, as people usually do.
+def split_groups(frame: pd.DataFrame) -> Iterator[tuple[GroupKey, pd.DataFrame]]:
+    """Split a table into groups, which laws never mix.
+
+    Args:
+        frame: A table of trials with our columns.
+
+    Yields:
+        What the trials of a group share, and its rows; in the order of the keys.
+    """
+    for values, rows in frame.groupby(list(GROUP_COLUMNS), sort=True):
+        task, method, optimizer, start, horizon = (str(value) for value in values)
+        axes = name_axes(rows)
+        for axis in AxisName:
+            chosen = rows[axes == axis]
+            if not chosen.empty:
+                yield GroupKey(task, method, optimizer, start, horizon, axis), chosen
+
+
+def find_naive_slope(frame: pd.DataFrame, axis: Axis = LR_AXIS) -> NaiveSlope | None:
+    """Fit a straight line to log(boldest stable value), as people usually do.
+
+    To the largest stable learning rate on log B, or to the smallest stable damping on log(lr/B).
 
     Args:
         frame: Rows of one group.
+        axis: What was searched.
 
     Returns:
-        The slope with Student's interval, None with fewer than 3 batch sizes.
+        The slope with Student's interval, None with fewer than 3 values to draw it through.
     """
-    largest = find_largest_stable(frame)
-    if len(largest) < 3:
+    boldest = find_boldest_stable(frame, axis)
+    if len(boldest) < 3:
         return None
-    x, y = np.log(largest.index.to_numpy(float)), np.log(largest.to_numpy(float))
+    held = boldest.index.to_frame().astype(float)
+    lr = held["lr"].to_numpy() if axis.inverse else 1.0
+    x = np.log(axis.variable(held["batch_size"].to_numpy(), lr, None))
+    y = np.log(boldest.to_numpy(float))
     spread = ((x - x.mean()) ** 2).sum()
     slope = float(((x - x.mean()) * y).sum() / spread)
     residual = y - y.mean() - slope * (x - x.mean())
-    df = len(largest) - 2
+    df = len(boldest) - 2
     half = students_t(0.95, df) * float(np.sqrt((residual**2).sum() / df / spread))
     return NaiveSlope(slope, (slope - half, slope + half))
 
@@ -81,9 +123,9 @@ def fit_results(
     """
     frame = _judged(results, criterion)
     groups = []
-    for values, rows in frame.groupby(list(GROUP_COLUMNS), sort=True):
-        key = GroupKey(*(str(value) for value in values))
-        expected = _Expected(predict_exponent(key.optimizer, predicted), margin)
+    for key, rows in split_groups(frame):
+        exponent = predict_exponent(key.optimizer, predicted, key.axis)
+        expected = _Expected(exponent, margin, AXES[key.axis])
         group = _fit_group(rows, key, expected)
         sensitivity = tuple(
             _try_criterion(rows, expected, other) for other in _other_criteria(rows, criterion)
@@ -114,10 +156,11 @@ def _judged(results: Results, criterion: Criterion | None) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Expected:
-    """What the exponent is held against."""
+    """What the exponent is held against, and of which axis it is."""
 
     exponent: float | None
     margin: float
+    axis: Axis
 
 
 @dataclass(frozen=True)
@@ -169,6 +212,7 @@ class _Answer:
     refused: str | None
     exponent_ci: tuple[float, float] | None
     check: Check
+    apart: Exponents | None = None
 
     @property
     def best(self) -> LawFit | None:
@@ -179,51 +223,68 @@ class _Answer:
 def _answer(rows: pd.DataFrame, edges: tuple[Edge, ...], expected: _Expected) -> _Answer:
     """Fit the laws and hold their exponent against the predicted one, or say why not."""
     usable = _select(rows, edges)
-    refused = usable.refused or refuse_edges(usable.edges)
+    refused = usable.refused or refuse_edges(usable.edges, expected.axis)
     laws: tuple[LawFit, ...] = ()
-    if refused is None:
+    fitted = refused is None
+    if fitted:
         laws = fit_laws(usable.edges, usable.num_examples)
-        refused = refuse_laws(laws, usable.edges)
+        refused = refuse_laws(laws, usable.edges, expected.axis)
     laws = laws if refused is None else ()
     kept = [law for law in laws if law.kept]
     ci = _union([law.exponent_ci for law in kept])
     ci90 = _union([law.exponent_ci90 for law in kept])
     check = check_exponent(expected.exponent, ci, ci90, expected.margin)
+    if fitted and refused:
+        # Perhaps one exponent of lr/B is what does not fit.
+        apart = fit_apart(usable.edges, usable.num_examples)
+        check = check_apart(expected.exponent, apart, expected.margin) if apart else check
+        return _Answer(usable, laws, refused, ci, check, apart)
     return _Answer(usable, laws, refused, ci, check)
 
 
 def _fit_group(rows: pd.DataFrame, key: GroupKey, expected: _Expected) -> GroupFit:
     """Say everything about one group but how it depends on the criterion."""
-    seed_edges = find_edges(rows)
-    edges = find_max_lr(seed_edges)
+    axis = expected.axis
+    seed_edges = find_edges(rows, axis)
+    edges = find_median_edges(seed_edges)
     answer = _answer(rows, seed_edges, expected)
     best, usable = answer.best, answer.usable
-    num_failed = int((rows["verdict"] == Verdict.FAILED).sum())
-    failed = (f"{num_failed} of {len(rows)} trials failed and say nothing.",) if num_failed else ()
-    coarse = warn_law(best, usable.edges) if best else ()
+    apart = answer.apart or (fit_apart(usable.edges, usable.num_examples) if best else None)
     return GroupFit(
         key=key,
         num_trials=len(rows),
-        num_failed=num_failed,
+        num_failed=_count_failed(rows),
         seed_edges=seed_edges,
         edges=edges,
         laws=answer.laws,
         law=best.name if best else None,
         exponent=best.exponent if best else None,
         exponent_ci=answer.exponent_ci,
-        naive_slope=find_naive_slope(rows),
+        naive_slope=find_naive_slope(rows, axis),
         check=answer.check,
         warnings=(
-            *failed,
-            *warn_unmet(rows),
+            *_warn_failed(rows),
+            *warn_unmet(rows, axis),
             *usable.warnings,
-            *warn_edges(seed_edges, edges),
-            *coarse,
+            *warn_edges(seed_edges, edges, axis),
+            *(warn_law(best, usable.edges, axis) if best else ()),
+            *warn_apart(apart, edges),
         ),
         refused=answer.refused,
         exponent_ci90=_union([law.exponent_ci90 for law in answer.laws if law.kept]),
         num_examples=usable.num_examples,
+        apart=apart,
     )
+
+
+def _count_failed(rows: pd.DataFrame) -> int:
+    return int((rows["verdict"] == Verdict.FAILED).sum())
+
+
+def _warn_failed(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Say how many trials gave no measurement."""
+    failed = _count_failed(rows)
+    return (f"{failed} of {len(rows)} trials failed and say nothing.",) if failed else ()
 
 
 def _union(intervals: list[tuple[float, float]]) -> tuple[float, float] | None:
@@ -248,7 +309,7 @@ def _other_criteria(rows: pd.DataFrame, criterion: Criterion | None) -> tuple[Cr
 def _try_criterion(rows: pd.DataFrame, expected: _Expected, criterion: Criterion) -> Sensitivity:
     """Fit one group under another criterion."""
     judged = rows.assign(verdict=judge(criterion, rows))
-    answer = _answer(judged, find_edges(judged), expected)
+    answer = _answer(judged, find_edges(judged, expected.axis), expected)
     best = answer.best
     return Sensitivity(
         str(criterion),

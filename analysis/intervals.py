@@ -49,7 +49,7 @@ def students_t(confidence: float, df: int) -> float:
 
 
 def profile_cut(
-    confidence: float, *, phi: float, num_units: int, num_batch_sizes: int, num_parameters: int
+    confidence: float, *, phi: float, num_units: int, num_places: int, num_parameters: int
 ) -> float:
     """Compute the largest deviance ``2 (l_hat - l)`` a value of the exponent may have.
 
@@ -61,17 +61,17 @@ def profile_cut(
         confidence: Coverage wanted, in (0, 1).
         phi: Lack-of-fit factor, at least 1.
         num_units: (Batch size, seed) units.
-        num_batch_sizes: Batch sizes with a closed bracket.
+        num_places: Places (batch sizes) with a closed bracket.
         num_parameters: Parameters of the law's mean.
 
     Returns:
         The cut.
 
     Example:
-        >>> many = {"num_units": 10_000, "num_batch_sizes": 9_000, "num_parameters": 2}
+        >>> many = {"num_units": 10_000, "num_places": 9_000, "num_parameters": 2}
         >>> round(profile_cut(0.95, phi=1, **many), 2)  # chi squared with 1 degree of freedom
         3.84
     """
-    t = students_t(confidence, max(num_batch_sizes - num_parameters, 1))
+    t = students_t(confidence, max(num_places - num_parameters, 1))
     df = max(num_units - num_parameters, 1)
     return float(phi * num_units * np.log1p(t**2 / df))

@@ -1,4 +1,7 @@
-"""The laws: LR_max as a function of batch size, in parameters that an optimiser likes.
+"""The laws: the edge as a function of batch size, in parameters that an optimiser likes.
+
+Written for LR_max, the edge that everybody knows. Where the damping is searched they describe
+``1/damping_min`` as a function of ``b/lr`` (:mod:`analysis.axes`).
 
 All three are one straight line in log-log space that may bend once. With ``x = log b`` and
 ``x* = log B*`` the log edge is ``log c + p x - log(1 + exp(r (x - x*)))``, where the bend ``r`` is
@@ -7,7 +10,6 @@ finite when the bend lies beyond the data, where plateau and peak would run away
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -70,9 +72,9 @@ class Law(ABC):
         min_batch_sizes: Batch sizes with a closed bracket that a fit needs at least.
     """
 
-    name: ClassVar[str]
-    num_parameters: ClassVar[int]
-    min_batch_sizes: ClassVar[int] = 4  # statistics.md, "Refuse to fit"
+    name: str
+    num_parameters: int
+    min_batch_sizes: int = 4  # statistics.md, "Refuse to fit"
 
     @abstractmethod
     def predict(self, theta: FloatArray, log_b: FloatArray) -> FloatArray:
@@ -102,8 +104,8 @@ class Law(ABC):
     def parameters(self, theta: FloatArray) -> dict[str, float]:
         """Return one ``theta`` of shape ``[k]`` in natural units, by name."""
 
-    def lr_max(self, theta: FloatArray, batch_size: ArrayLike) -> FloatArray:
-        """Return LR_max itself at effective batch sizes of shape ``[n]``, for one ``theta``."""
+    def edge(self, theta: FloatArray, batch_size: ArrayLike) -> FloatArray:
+        """Return the edge itself at effective batch sizes of shape ``[n]``, for one ``theta``."""
         with np.errstate(divide="ignore", invalid="ignore"):
             log_b = np.log(np.atleast_1d(np.asarray(batch_size, dtype=float)))
             lr: FloatArray = np.exp(self.predict(theta[None], log_b)[0])
@@ -116,7 +118,7 @@ class Power(Law):
     ``theta = (p, log c)``; parameters ``p`` (dimensionless) and ``c`` (learning rate at b = 1).
 
     Example:
-        >>> Power().lr_max(np.array([0.5, np.log(0.1)]), [1, 4, 16]).round(6).tolist()
+        >>> Power().edge(np.array([0.5, np.log(0.1)]), [1, 4, 16]).round(6).tolist()
         [0.1, 0.2, 0.4]
     """
 
@@ -155,7 +157,7 @@ class Saturating(Law):
 
     Example:
         >>> law, theta = Saturating(), np.array([1.0, np.log(2 / 65), np.log(65)])
-        >>> law.lr_max(theta, [65.0, np.inf]).round(6).tolist()
+        >>> law.edge(theta, [65.0, np.inf]).round(6).tolist()
         [1.0, 2.0]
         >>> {name: round(value, 6) for name, value in law.parameters(theta).items()}
         {'eta_inf': 2.0, 'b_star': 65.0, 'p': 1.0}
@@ -204,7 +206,7 @@ class Surge(Law):
 
     Example:
         >>> law, theta = Surge(), np.array([0.5, np.log(0.2), np.log(100.0), 0.5])
-        >>> law.lr_max(theta, [25.0, 100.0, 400.0]).round(6).tolist()
+        >>> law.edge(theta, [25.0, 100.0, 400.0]).round(6).tolist()
         [0.8, 1.0, 0.8]
     """
 

@@ -1,4 +1,4 @@
-"""One free median edge per batch size with a common spread: the model every law is a case of."""
+"""One free median edge per place with a common spread: the model every law is a case of."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from analysis.cells import Cells
 from analysis.intervals import students_t
 from analysis.likelihood import FloatArray, bracket_likelihood
 from analysis.maximize import Box, Problem, maximize
+from analysis.summaries import Place
 
 # sigma below a twelfth of the grid's log ratio cannot be told from no spread at all: statistics.md.
 SIGMA_FLOOR = 1 / 12
@@ -23,13 +24,13 @@ class Medians:
     """The fitted medians.
 
     Attributes:
-        batch_size: Shape ``[b]``, ascending.
+        places: What was held, ``b`` of them, ascending.
         log_median: Shape ``[b]``; infinite where the brackets are open on the same side.
         sigma: Standard deviation of the log edge, NaN when no median is finite.
         log_likelihood: At the maximum.
     """
 
-    batch_size: FloatArray
+    places: tuple[Place, ...]
     log_median: FloatArray
     sigma: float
     log_likelihood: float
@@ -37,7 +38,7 @@ class Medians:
 
 @dataclass(frozen=True)
 class _FreeMedians:
-    """The mean function: ``log_b`` holds the position of the batch size's median in theta."""
+    """The mean function: ``log_b`` holds the position of the place's median in theta."""
 
     num_medians: int
 
@@ -52,7 +53,7 @@ class _FreeMedians:
 
 
 def anchors(cells: Cells) -> FloatArray:
-    """Return a log learning rate in the middle, or at the known end, of every cell."""
+    """Return a log value in the middle, or at the known end, of every cell."""
     low = np.where(np.isfinite(cells.low), cells.low, cells.high)
     high = np.where(np.isfinite(cells.high), cells.high, cells.low)
     middle: FloatArray = (low + high) / 2
@@ -67,19 +68,22 @@ def sigma_bounds(cells: Cells) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which cells belong to which batch size, and which medians can be fitted.
+    """Which cells belong to which place, and which medians can be fitted.
 
     Attributes:
-        sizes: Shape ``[b]``, batch sizes.
-        index: Shape ``[cells]``, position of each cell's batch size.
+        index: Shape ``[cells]``, position of each cell's place.
         center: Shape ``[b]``, mean anchor.
         limit: Shape ``[b]``, 0 where the median is finite, else the infinity it lies at.
     """
 
-    sizes: FloatArray
     index: np.ndarray
     center: FloatArray
     limit: FloatArray
+
+    @property
+    def num_places(self) -> int:
+        """Number of places, ``b``."""
+        return self.limit.size
 
     @property
     def known(self) -> np.ndarray:
@@ -89,13 +93,13 @@ class _Layout:
 
 def _lay_out(cells: Cells) -> _Layout:
     """Return the layout of a group's cells."""
-    sizes, index = np.unique(cells.batch_size, return_inverse=True)
-    below = np.bincount(index, np.isfinite(cells.low), sizes.size)
-    above = np.bincount(index, np.isfinite(cells.high), sizes.size)
-    total = np.bincount(index, cells.weights, sizes.size)
-    center = np.bincount(index, cells.weights * anchors(cells), sizes.size) / total
+    index, num = cells.place, len(cells.places)
+    below = np.bincount(index, np.isfinite(cells.low), num)
+    above = np.bincount(index, np.isfinite(cells.high), num)
+    total = np.bincount(index, cells.weights, num)
+    center = np.bincount(index, cells.weights * anchors(cells), num) / total
     limit = np.where(above == 0, np.inf, np.where(below == 0, -np.inf, 0.0))
-    return _Layout(sizes, index, center, limit)
+    return _Layout(index, center, limit)
 
 
 def _maximize_medians(
@@ -104,7 +108,8 @@ def _maximize_medians(
     """Return the best medians, and last log sigma, from or at each given spread."""
     known = layout.known
     rows = known[layout.index]
-    used = Cells(cells.batch_size[rows], cells.low[rows], cells.high[rows], cells.counts[:, rows])
+    ends = cells.low[rows], cells.high[rows]
+    used = Cells(cells.place[rows], *ends, cells.counts[:, rows], cells.places)
     floor, ceiling = (np.full(log_sigmas.size, end) for end in sigma_bounds(cells))
     wide = np.full((log_sigmas.size, int(known.sum())), np.inf)
     low = np.column_stack([-wide, floor if free else log_sigmas])
@@ -118,21 +123,21 @@ def _maximize_medians(
 def _log_likelihoods(
     cells: Cells, layout: _Layout, medians: FloatArray, log_sigmas: FloatArray
 ) -> FloatArray:
-    """Return each batch size's log-likelihood, shape ``[sigmas, b]``; medians broadcast to it."""
-    mean = np.broadcast_to(medians, (log_sigmas.size, layout.sizes.size))[:, layout.index]
+    """Return each place's log-likelihood, shape ``[sigmas, b]``; medians broadcast to it."""
+    mean = np.broadcast_to(medians, (log_sigmas.size, layout.num_places))[:, layout.index]
     # A median at infinity is certain to lie in its open bracket.
     certain = np.isinf(mean)
     mean = np.where(certain, 0.0, mean)
     parts = bracket_likelihood(cells.low, cells.high, mean, log_sigmas[:, None])
     value = np.where(certain, 0.0, parts.value) * cells.weights
-    totals: FloatArray = value @ np.eye(layout.sizes.size)[layout.index]
+    totals: FloatArray = value @ np.eye(layout.num_places)[layout.index]
     return totals
 
 
 def fit_medians(cells: Cells) -> Medians:
-    """Fit one median per batch size and a common spread by maximum likelihood.
+    """Fit one median per place and a common spread by maximum likelihood.
 
-    A batch size whose brackets are all open on the same side has its median at infinity and
+    A place whose brackets are all open on the same side has its median at infinity and
     likelihood 1, which is where its maximum lies. Interval-censored log-normal regression as in
     Nelson 1982.
 
@@ -145,12 +150,12 @@ def fit_medians(cells: Cells) -> Medians:
     layout = _lay_out(cells)
     log_median = layout.limit.copy()
     if not layout.known.any():
-        return Medians(layout.sizes, log_median, float("nan"), 0.0)
+        return Medians(cells.places, log_median, float("nan"), 0.0)
     start = np.log(max(0.5 * cells.log_ratio, 0.05))
     best = _maximize_medians(cells, layout, np.array([start]), free=True)[0]
     log_median[layout.known] = best[:-1]
     total = float(_log_likelihoods(cells, layout, log_median, best[-1:]).sum())
-    return Medians(layout.sizes, log_median, float(np.exp(best[-1])), total)
+    return Medians(cells.places, log_median, float(np.exp(best[-1])), total)
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ class MedianIntervals:
     """95 % intervals of the medians.
 
     Attributes:
-        low: Shape ``[b]``, log learning rate; ``-inf`` where nothing bounds the median below.
+        low: Shape ``[b]``, log boldness; ``-inf`` where nothing bounds the median below.
         high: Shape ``[b]``; ``inf`` where nothing bounds it above.
     """
 
@@ -171,7 +176,7 @@ def bound_medians(cells: Cells, medians: Medians, confidence: float = 0.95) -> M
 
     Kept is every median with a deviance of at most ``n log(1 + t^2/(n - b))``, t at ``n - b``
     degrees of freedom: Student's interval with pooled spread when all edges are known exactly.
-    With one seed per batch size there is no spread to learn, and the interval is the bracket.
+    With one seed per place there is no spread to learn, and the interval is the bracket.
 
     Args:
         cells: Brackets of one group.
@@ -182,7 +187,7 @@ def bound_medians(cells: Cells, medians: Medians, confidence: float = 0.95) -> M
         The intervals.
     """
     layout = _lay_out(cells)
-    df = cells.num_units - layout.sizes.size
+    df = cells.num_units - layout.num_places
     if df < 1 or np.isnan(medians.sigma):
         return _span_brackets(cells, layout)
     cut = cells.num_units * np.log1p(students_t(confidence, df) ** 2 / df)
@@ -196,8 +201,8 @@ def bound_medians(cells: Cells, medians: Medians, confidence: float = 0.95) -> M
 
 
 def _span_brackets(cells: Cells, layout: _Layout) -> MedianIntervals:
-    """Return the hull of each batch size's brackets."""
-    low, high = np.full(layout.sizes.size, np.inf), np.full(layout.sizes.size, -np.inf)
+    """Return the hull of each place's brackets."""
+    low, high = np.full(layout.num_places, np.inf), np.full(layout.num_places, -np.inf)
     np.minimum.at(low, layout.index, cells.low)
     np.maximum.at(high, layout.index, cells.high)
     return MedianIntervals(low, high)
@@ -208,7 +213,7 @@ def _profile_deviance(
 ) -> Callable[[FloatArray], FloatArray]:
     """Return the deviance of moving each median, with the spread and the other medians refitted.
 
-    Given the spread the batch sizes are independent, so a table over spreads does the refitting.
+    Given the spread the places are independent, so a table over spreads does the refitting.
     """
     floor, _ = sigma_bounds(cells)
     top = np.log(10 * max(medians.sigma, cells.log_ratio))
@@ -232,7 +237,7 @@ def _cross(
     outside: FloatArray,
     cut: float,
 ) -> FloatArray:
-    """Bisect, for all batch sizes at once, for where the deviance reaches the cut."""
+    """Bisect, for all places at once, for where the deviance reaches the cut."""
     for _ in range(_NUM_BISECTIONS):
         middle = (inside + outside) / 2
         kept = deviance(middle) <= cut

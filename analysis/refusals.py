@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analysis.axes import LR_AXIS, Axis
 from analysis.cells import collect_cells
-from analysis.laws import effective_batch_size, find_law
+from analysis.joint_laws import find_joint_law
+from analysis.laws import effective_batch_size
 from analysis.medians import SIGMA_FLOOR
-from analysis.summaries import Censoring, Edge, GroupFit, LawFit, MaxLR
+from analysis.summaries import Censoring, Edge, Exponents, GroupFit, LawFit, MedianEdge
 
 # Thresholds of statistics.md, "Refuse to fit" and "Warn".
 _MIN_BATCH_SIZES = 4
@@ -20,11 +22,12 @@ _MAX_NON_MONOTONE = 0.25
 _COARSE_GRID_RATIO = 2**0.5 * 1.01
 
 
-def refuse_edges(edges: Sequence[Edge]) -> str | None:
+def refuse_edges(edges: Sequence[Edge], axis: Axis = LR_AXIS) -> str | None:
     """Say why no law should be fitted to these edges, None when one may.
 
     Args:
         edges: Brackets of one group.
+        axis: What was searched.
 
     Returns:
         A sentence, or None.
@@ -33,30 +36,37 @@ def refuse_edges(edges: Sequence[Edge]) -> str | None:
         >>> refuse_edges([Edge(8, 0, 0.1, float("inf")), Edge(16, 0, 0.1, float("inf"))])
         'Every learning rate was stable: add larger ones until some diverge.'
     """
+    milder, bolder = axis.mild[1], axis.daring[1]
     if not edges:
-        return "There is no edge: all trials failed, or no learning rate met the criterion."
+        return f"There is no edge: all trials failed, or no {axis.word} met the criterion."
     if all(edge.censored is Censoring.RIGHT for edge in edges):
-        return "Every learning rate was stable: add larger ones until some diverge."
+        return f"Every {axis.word} was stable: add {bolder} ones until some diverge."
     if all(edge.censored is Censoring.LEFT for edge in edges):
-        return "Every learning rate diverged: add smaller ones until some are stable."
-    closed = {e.batch_size for e in edges if e.lr_stable > 0 and np.isfinite(e.lr_diverged)}
+        return f"Every {axis.word} diverged: add {milder} ones until some are stable."
+    closed = {
+        float(axis.variable(e.batch_size, 1.0 if e.lr is None else e.lr, None).round(9))
+        for e in edges
+        if e.censored is Censoring.NONE
+    }
     if len(closed) < _MIN_BATCH_SIZES:
-        sizes = {0: "No batch size has", 1: "Only 1 batch size has"}.get(
-            len(closed), f"Only {len(closed)} batch sizes have"
+        one, several = axis.points
+        sizes = {0: f"No {one} has", 1: f"Only 1 {one} has"}.get(
+            len(closed), f"Only {len(closed)} {several} have"
         )
         return (
-            f"{sizes} both a stable and a diverged learning rate, a law needs "
+            f"{sizes} both a stable and a diverged {axis.word}, a law needs "
             f"at least {_MIN_BATCH_SIZES}: through fewer points any exponent fits."
         )
     return None
 
 
-def refuse_laws(laws: Sequence[LawFit], edges: Sequence[Edge]) -> str | None:
+def refuse_laws(laws: Sequence[LawFit], edges: Sequence[Edge], axis: Axis = LR_AXIS) -> str | None:
     """Say why the fitted laws should not be believed, None when they may.
 
     Args:
         laws: All fits of one group, best first.
         edges: The brackets they were fitted to.
+        axis: What was searched.
 
     Returns:
         A sentence, or None.
@@ -75,20 +85,20 @@ def refuse_laws(laws: Sequence[LawFit], edges: Sequence[Edge]) -> str | None:
     ratio = float(np.exp(collect_cells(edges).log_ratio))
     if ratio > _COARSE_GRID_RATIO and is_perfect(kept[0], edges):
         return (
-            "The fit is perfect because the grid is too coarse: neighbouring learning rates differ "
+            f"The fit is perfect because the grid is too coarse: neighbouring {axis.words} differ "
             f"by a factor {ratio:.3g} and every bracket holds the law; use a factor of at most "
-            "1.41, or give each seed its own learning rates."
+            f"1.41, or give each seed its own {axis.words}."
         )
-    return _refuse_interval(kept)
+    return _refuse_interval(kept, axis)
 
 
-def _refuse_interval(kept: Sequence[LawFit]) -> str | None:
+def _refuse_interval(kept: Sequence[LawFit], axis: Axis) -> str | None:
     """Refuse an exponent that the data do not bound."""
     low = min(kept, key=lambda law: law.exponent_ci[0])
     if low.exponent_ci[0] <= 0 or (low.on_box and low.exponent_ci[0] < 0.02):
         return (
-            f"The data do not show that LR_max grows with batch size: the 95 % interval of the "
-            f"{low.name} law's exponent reaches {min(low.exponent_ci[0], 0.0):.2f}."
+            f"The data do not show that {axis.symbol} grows with {axis.against}: the 95 % interval "
+            f"of the {low.name} law's exponent reaches {min(low.exponent_ci[0], 0.0):.2f}."
         )
     boxed = next((law for law in kept if law.on_box), None)
     if boxed is not None:
@@ -113,22 +123,31 @@ def is_perfect(law: LawFit, edges: Sequence[Edge]) -> bool:
     cells = collect_cells(edges)
     if law.sigma > 1.01 * SIGMA_FLOOR * cells.log_ratio:
         return False
-    effective = effective_batch_size(cells.batch_size, law.num_examples)
-    log_lr = find_law(law.name).predict(law.theta[None], np.log(effective))[0]
-    return bool(np.all((cells.low <= log_lr) & (log_lr <= cells.high)))
+    log_lr = np.log(cells.lr)
+    log_x = np.log(effective_batch_size(cells.batch_size, law.num_examples)) - log_lr
+    edge = find_joint_law(law.name, log_lr).predict(law.theta[None], log_x)[0]
+    return bool(np.all((cells.low <= edge) & (edge <= cells.high)))
 
 
-def _join(sizes: Sequence[int]) -> str:
-    """List batch sizes."""
-    return ", ".join(str(size) for size in sizes)
+def _join(edges: Sequence[MedianEdge]) -> str:
+    """List batch sizes, with the learning rates that were held there."""
+    sizes: dict[float | None, list[str]] = {}
+    for edge in edges:
+        sizes.setdefault(edge.lr, []).append(str(edge.batch_size))
+    return ", ".join(
+        ", ".join(found) + ("" if lr is None else f" (lr {lr:g})") for lr, found in sizes.items()
+    )
 
 
-def warn_edges(seed_edges: Sequence[Edge], edges: Sequence[MaxLR]) -> tuple[str, ...]:
+def warn_edges(
+    seed_edges: Sequence[Edge], edges: Sequence[MedianEdge], axis: Axis = LR_AXIS
+) -> tuple[str, ...]:
     """Say what a reader must know about the edges themselves.
 
     Args:
         seed_edges: Brackets of one group.
-        edges: LR_max of its batch sizes.
+        edges: Their medians.
+        axis: What was searched.
 
     Returns:
         Sentences.
@@ -143,25 +162,31 @@ def warn_edges(seed_edges: Sequence[Edge], edges: Sequence[MaxLR]) -> tuple[str,
     mixed = sum(edge.num_misplaced > 0 for edge in seed_edges)
     if seed_edges and mixed / len(seed_edges) > _MAX_NON_MONOTONE:
         warnings.append(
-            f"{mixed} of {len(seed_edges)} (batch size, seed) units are not monotone: a trial was "
-            "stable above one that diverged. The criterion may not be a sharp one."
+            f"{mixed} of {len(seed_edges)} ({axis.held_words}, seed) units are not monotone: a "
+            "trial was stable above one that diverged. The criterion may not be a sharp one."
         )
     for side, words in (
-        (Censoring.RIGHT, "most seeds were stable at the largest learning rate: add larger ones"),
-        (Censoring.LEFT, "most seeds diverged at the smallest learning rate: add smaller ones"),
+        (Censoring.RIGHT, _suggest("were stable", axis.daring, axis)),
+        (Censoring.LEFT, _suggest("diverged", axis.mild, axis)),
     ):
-        sizes = [edge.batch_size for edge in edges if edge.censored is side]
-        if sizes and len(sizes) < len(edges):
-            warnings.append(f"At batch size {_join(sizes)} {words}.")
+        outside = [edge for edge in edges if edge.censored is side]
+        if outside and len(outside) < len(edges):
+            warnings.append(f"At batch size {_join(outside)} {words}.")
     return tuple(warnings)
 
 
-def warn_law(law: LawFit, edges: Sequence[Edge]) -> tuple[str, ...]:
+def _suggest(outcome: str, degrees: tuple[str, str, str], axis: Axis) -> str:
+    """Say which way the grid should go on."""
+    return f"most seeds {outcome} at the {degrees[2]} {axis.word}: add {degrees[1]} ones"
+
+
+def warn_law(law: LawFit, edges: Sequence[Edge], axis: Axis = LR_AXIS) -> tuple[str, ...]:
     """Say what a reader must know about the law reported.
 
     Args:
         law: The law.
         edges: The brackets it was fitted to.
+        axis: What was searched.
 
     Returns:
         Sentences.
@@ -170,9 +195,34 @@ def warn_law(law: LawFit, edges: Sequence[Edge]) -> tuple[str, ...]:
     if log_ratio / law.sigma <= _MAX_RATIO_TO_SIGMA:
         return ()
     return (
-        f"The learning rates (factor {np.exp(log_ratio):.3g}) are coarse beside the spread of the "
+        f"The {axis.words} (factor {np.exp(log_ratio):.3g}) are coarse beside the spread of the "
         f"edges (factor {np.exp(law.sigma):.3g}): the grid limits the interval; a finer one, or "
         "one of its own for each seed, would sharpen it.",
+    )
+
+
+def warn_apart(apart: Exponents | None, edges: Sequence[MedianEdge]) -> tuple[str, ...]:
+    """Say where nothing shows, or something denies, that lr/B is what a damping depends on.
+
+    Args:
+        apart: Exponents of learning rate and batch size, fitted apart; None when they were not.
+        edges: Median edges of one group.
+
+    Returns:
+        One sentence, or none; none where the learning rate is the axis.
+    """
+    rates = {edge.lr for edge in edges} - {None}
+    if len(rates) == 1:
+        return (
+            "Only one learning rate was held: the exponent is that of the batch size, and nothing "
+            "here says whether lr/B is what counts; add learning rates.",
+        )
+    if apart is None or apart.agree:
+        return ()
+    low, high = apart.difference_ci
+    return (
+        "Learning rate and batch size have different exponents (difference "
+        f"[{low:.2f}, {high:.2f}]): the damping does not depend on lr/B alone.",
     )
 
 

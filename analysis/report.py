@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from analysis import formatting, sentences, theory_words
+from analysis.axes import AXES, DAMPING_AXIS, LR_AXIS, Axis
 from analysis.criteria import Criterion
 from analysis.curvature_table import CurvatureTable
 from analysis.figures.album import (
@@ -23,7 +24,7 @@ from analysis.figures.album import (
     select_trials,
 )
 from analysis.figures.canvas import render_svg
-from analysis.glossary import GLOSSARY, THEORY_GLOSSARY
+from analysis.glossary import DAMPING_GLOSSARY, GLOSSARY, THEORY_GLOSSARY, Entry
 from analysis.results import Results
 from analysis.summaries import Fit, GroupFit, Outcome
 from analysis.sweep_text import find_criterion, find_name, find_question
@@ -142,6 +143,8 @@ def render_report(
         HTML. Every string from the table or the sweep file is escaped.
     """
     results = judge_again(results, criterion)
+    axes = tuple(axis for name, axis in AXES.items() if name in {g.key.axis for g in fit.groups})
+    axes = axes or (LR_AXIS,)
     page = _make_environment().get_template("report.html.j2")
     return page.render(
         title=find_name(results.sweep_text or "") or Path(results.source).stem,
@@ -155,8 +158,15 @@ def render_report(
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         sentences=sentences,
         theory_words=theory_words,
-        glossary=GLOSSARY if curvature is None else (*GLOSSARY, *THEORY_GLOSSARY),
+        axes=axes,
+        glossary=_collect_glossary(axes, with_theory=curvature is not None),
     )
+
+
+def _collect_glossary(axes: Sequence[Axis], *, with_theory: bool) -> tuple[Entry, ...]:
+    """Return the words that a page uses."""
+    damping = DAMPING_GLOSSARY if DAMPING_AXIS in axes else ()
+    return (*GLOSSARY, *damping, *(THEORY_GLOSSARY if with_theory else ()))
 
 
 def _make_environment() -> jinja2.Environment:
@@ -219,7 +229,8 @@ def collect_groups(
 
 def choose_badge(group: GroupFit) -> Badge:
     """Return a group's outcome in a word."""
-    if group.best_law() is None:
+    apart = group.apart is not None and group.check.outcome is not None
+    if group.best_law() is None and not apart:
         return Badge("refused", "none")
     if group.check.outcome is None:
         return Badge("no prediction", "none")
@@ -291,6 +302,6 @@ def raise_exponents(text: str) -> Markup:
         Markup('&lt;b&gt; grew like B<sup>0.85</sup> up to')
     """
     html = str(escape(text))
-    html = re.sub(r"\bB\^([−-]?\d+(?:\.\d+)?|p)", r"B<sup>\1</sup>", html)
+    html = re.sub(r"(\bB|\blr|\(lr/B\))\^([−-]?\d+(?:\.\d+)?|p)", r"\1<sup>\2</sup>", html)
     html = re.sub(r"(\[\S+,) (\S+\])", r"\1&nbsp;\2", html)
     return Markup(re.sub(r"\bB = (\d)", r"B&nbsp;=&nbsp;\1", html))

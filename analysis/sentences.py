@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analysis.axes import LR_AXIS, Axis
 from analysis.criteria import Criterion, Kind, Reference
 from analysis.formatting import (
     UNKNOWN,
@@ -16,7 +17,8 @@ from analysis.formatting import (
     format_number,
     optimizer_name,
 )
-from analysis.summaries import Censoring, GroupFit, GroupKey, LawFit, Outcome
+from analysis.joint_laws import IN_BATCH, natural_parameters
+from analysis.summaries import Censoring, Exponents, GroupFit, GroupKey, LawFit, Outcome
 
 OUTCOME_MEANINGS = {
     Outcome.CONFIRMED: "the 90 % interval lies within the margin around the predicted slope",
@@ -29,6 +31,7 @@ CENSORING_NOTES = {
     Censoring.LEFT: "edge below the grid",
     Censoring.RIGHT: "edge above the grid",
 }
+"""Beside which end of the grid an edge lies, in the axis' own values."""
 
 REFUSAL_MEANING = (
     "Refused means that these trials cannot carry an exponent: a number could be computed, but it "
@@ -43,8 +46,8 @@ def headline(group: GroupFit) -> str:
         group: A fitted or refused group.
 
     Returns:
-        How the largest stable learning rate grew with the batch size, and how that stands to the
-        prediction; or why nothing can be said.
+        How the largest stable learning rate grew with the batch size, or the smallest stable
+        damping with lr/B, and how that stands to the prediction; or why nothing can be said.
 
     Example:
         >>> from analysis.summaries import Check
@@ -57,14 +60,80 @@ def headline(group: GroupFit) -> str:
     """
     nameless = group.key.optimizer in ("", UNKNOWN)
     subject = "Here" if nameless else f"Under {optimizer_name(group.key.optimizer)}"
-    best = group.best_law()
+    best, axis = group.best_law(), group.axis
     if best is None or group.exponent is None or group.exponent_ci is None:
+        if group.check.outcome is not None and group.apart is not None:
+            return (
+                f"{subject} the {axis.edge} grew like {_growth_apart(group.apart)}, so not like a "
+                f"power of lr/B; {_verdict(group)}."
+            )
         return f"{subject} no exponent can be given. {group.refused or ''}".strip()
-    growth = f"B^{format_exponent(group.exponent)} {format_interval(group.exponent_ci)}"
-    shape = _describe_shape(best, [edge.batch_size for edge in group.edges])
+    growth = f"{axis.ratio}^{format_exponent(group.exponent)} {format_interval(group.exponent_ci)}"
+    if not axis.inverse or best.name.endswith(IN_BATCH):
+        shape = _describe_shape(best, [edge.batch_size for edge in group.edges])
+    else:
+        shape = _describe_ratio_shape(best, group)
+    return f"{subject} the {axis.edge} grew like {growth} {shape}; {_verdict(group)}."
+
+
+def _growth_apart(apart: Exponents) -> str:
+    """Write a damping as powers of learning rate and batch size."""
     return (
-        f"{subject} the largest stable learning rate grew like {growth} {shape}; {_verdict(group)}."
+        f"lr^{format_exponent(apart.lr)} {format_interval(apart.lr_ci)} times "
+        f"B^{format_exponent(-apart.batch_size)} "
+        f"{format_interval((-apart.batch_size_ci[1], -apart.batch_size_ci[0]))}"
     )
+
+
+def describe_apart(group: GroupFit) -> str:
+    """Say what learning rate and batch size do apart, where the axis is another.
+
+    Args:
+        group: A fitted or refused group.
+
+    Returns:
+        One or two sentences; empty where the two were not fitted apart.
+    """
+    if group.apart is None:
+        return ""
+    low, high = group.apart.difference_ci
+    together = (
+        "the two agree, as they must if only lr/B counts"
+        if group.apart.agree
+        else "the two differ, so lr/B alone is not what counts"
+    )
+    text = (
+        f"Fitted apart, it grew like {_growth_apart(group.apart)} at small batch sizes: {together} "
+        f"(difference {format_interval((low, high))})."
+    )
+    if group.law is None or not group.law.endswith(IN_BATCH):
+        return text
+    return (
+        f"{text} Where the growth ends, it is the batch size alone that ends it: beyond, the "
+        f"{group.axis.edge} is still proportional to a power of the learning rate, and points at "
+        "one lr/B part."
+    )
+
+
+def _describe_ratio_shape(law: LawFit, group: GroupFit) -> str:
+    """Return down to which lr/B a law's growth goes, and what comes below."""
+    ratios = [
+        float(group.axis.chart(edge.batch_size, edge.lr or 1.0, group.num_examples))
+        for edge in group.edges
+    ]
+    smallest, largest = min(ratios), max(ratios)
+    bend = natural_parameters(law, group.axis).get("ratio_star")
+    if bend is None or bend < smallest:
+        ends = f"{format_number(smallest, 2)} to {format_number(largest, 2)}"
+        return f"over all lr/B measured ({ends})"
+    turned = law.parameters.get("q", 0.0) > 0
+    then = "turned up" if turned else "levelled off"
+    if bend > largest:
+        return (
+            f"only above the lr/B measured: it had already {then} at {format_number(largest, 2)}, "
+            "so this slope is extrapolated"
+        )
+    return f"down to about lr/B = {format_number(bend, 2)} and then {then}"
 
 
 def _describe_shape(law: LawFit, batch_sizes: Sequence[int]) -> str:
@@ -148,11 +217,11 @@ def describe_naive_slope(group: GroupFit) -> str:
     Returns:
         One or two sentences.
     """
-    naive = group.naive_slope
+    naive, axis = group.naive_slope, group.axis
     if naive is None:
-        return "There are too few batch sizes with a stable learning rate for a straight line."
+        return f"There are too few {axis.points[1]} with a stable {axis.word} for a straight line."
     line = (
-        "A straight line through the largest stable learning rates, as people usually draw it, has "
+        f"A straight line through the {axis.edge}s, as people usually draw it, has "
         f"slope {format_exponent(naive.exponent)} {format_interval(naive.exponent_ci)}."
     )
     if group.exponent is None or group.exponent_ci is None:
@@ -160,7 +229,8 @@ def describe_naive_slope(group: GroupFit) -> str:
     if group.exponent_ci[0] <= naive.exponent <= group.exponent_ci[1]:
         return f"{line} Here it lies inside the interval of the fitted laws."
     cause = (
-        "It averages the growth at small batch sizes with what comes after."
+        f"It averages the growth at {'large lr/B' if axis.inverse else 'small batch sizes'} with "
+        "what comes after."
         if group.law != "power"
         else "It ignores where the grid ended before the edge did."
     )
@@ -200,8 +270,10 @@ def describe_trials(group: GroupFit) -> str:
     """
     seeds = len({edge.seed for edge in group.seed_edges})
     sizes = len({edge.batch_size for edge in group.edges})
+    rates = len({edge.lr for edge in group.edges if edge.lr is not None})
+    held = f"{rates} learning rate{_plural(rates)}, " if rates else ""
     text = (
-        f"{group.num_trials:,} trials: {sizes} batch size{_plural(sizes)}, "
+        f"{group.num_trials:,} trials: {sizes} batch size{_plural(sizes)}, {held}"
         f"{seeds} seed{_plural(seeds)}."
     )
     if group.num_failed == 0:
@@ -210,11 +282,12 @@ def describe_trials(group: GroupFit) -> str:
     return f"{text} {failed}; they count neither as stable nor as diverged."
 
 
-def describe_parameters(law: LawFit) -> str:
+def describe_parameters(law: LawFit, axis: Axis = LR_AXIS) -> str:
     """Write a law's parameters, with the signs of the formulas.
 
     Args:
         law: A fitted law.
+        axis: What was searched.
 
     Returns:
         One line; the exponent p is left out, it is always shown on its own.
@@ -225,10 +298,17 @@ def describe_parameters(law: LawFit) -> str:
         >>> describe_parameters(law)
         'c = 0.0123'
     """
-    signs = {"eta_inf": "η∞", "eta_peak": "η_peak", "b_star": "B*"}
-    values = {name: value for name, value in law.parameters.items() if name != "p"}
+    signs = {
+        "eta_inf": "η∞",
+        "eta_peak": "η_peak",
+        "b_star": "B*",
+        "damping_inf": "damping∞",
+        "damping_least": "damping_least",
+        "ratio_star": "(lr/B)*",
+    }
+    values = {name: value for name, value in natural_parameters(law, axis).items() if name != "p"}
     critical = critical_batch_size(law)
-    if critical is not None:
+    if critical is not None and "b_star" in values:
         values["b_star"] = critical
     return ", ".join(f"{signs.get(name, name)} = {format_number(values[name])}" for name in values)
 

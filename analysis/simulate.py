@@ -77,7 +77,80 @@ def simulate_table(
         (['diverged', 'stable'], 10)
     """
     sizes = np.asarray(design.batch_sizes)
-    log_truth = np.log(np.asarray(lr_max(sizes.astype(float)), dtype=float))
+    trials = _try_lattice(np.log(np.asarray(lr_max(sizes.astype(float)), dtype=float)), design, rng)
+    return pd.DataFrame(
+        {
+            "optimizer": optimizer,
+            "batch_size": sizes[trials.place],
+            "lr": np.exp(trials.log_boldness),
+            "seed": trials.seed,
+            "verdict": trials.verdict,
+        }
+    )
+
+
+def simulate_damping_table(
+    damping_min: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    lrs: Sequence[float],
+    design: Design,
+    rng: np.random.Generator,
+    optimizer: str = "adam",
+) -> pd.DataFrame:
+    """Simulate a sweep over a lattice of dampings, at a few learning rates.
+
+    Every seed has one edge per (learning rate, batch size); a trial diverges when its damping is
+    below it.
+
+    Args:
+        damping_min: The true smallest stable damping as a function of lr and batch size.
+        lrs: Learning rates.
+        design: Which trials are run.
+        rng: Source of randomness.
+        optimizer: What the table says was swept.
+
+    Returns:
+        A table with the columns that a fit needs.
+
+    Example:
+        >>> claim = lambda lr, b: 0.3 * lr / b
+        >>> table = simulate_damping_table(claim, [0.1, 0.4], Design(), np.random.default_rng(0))
+        >>> table.groupby("verdict")["damping"].median().idxmax(), int(table["lr"].nunique())
+        ('stable', 2)
+    """
+    sizes, rates = np.asarray(design.batch_sizes), np.asarray(lrs, dtype=float)
+    lr, size = (grid.ravel() for grid in np.meshgrid(rates, sizes, indexing="ij"))
+    trials = _try_lattice(-np.log(damping_min(lr, size.astype(float))), design, rng)
+    return pd.DataFrame(
+        {
+            "optimizer": optimizer,
+            "batch_size": size[trials.place],
+            "lr": lr[trials.place],
+            "damping": np.exp(-trials.log_boldness),
+            "seed": trials.seed,
+            "verdict": trials.verdict,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """Every trial of a lattice.
+
+    Attributes:
+        place: Shape ``[trials]``, index of what was held.
+        seed: Shape ``[trials]``.
+        log_boldness: Shape ``[trials]``.
+        verdict: Shape ``[trials]``.
+    """
+
+    place: np.ndarray
+    seed: np.ndarray
+    log_boldness: np.ndarray
+    verdict: np.ndarray
+
+
+def _try_lattice(log_truth: np.ndarray, design: Design, rng: np.random.Generator) -> _Trials:
+    """Judge the same lattice of boldness at every place by edges that scatter between seeds."""
     edges = draw_log_edges(log_truth, design, rng)
     step = np.log(design.grid_ratio)
     first = np.floor((log_truth.min() - design.margin) / step)
@@ -86,19 +159,12 @@ def simulate_table(
     # that keep step with it (p = 1 and p = 1/2 do, with doubling batch sizes and ratio sqrt 2).
     lattice = step * (np.arange(first, last + 1) + rng.uniform())
     shift = step * np.arange(design.num_seeds) / design.num_seeds * design.staggered
-    seed, size, lr = np.meshgrid(
-        np.arange(design.num_seeds), np.arange(sizes.size), lattice, indexing="ij"
+    seed, place, value = np.meshgrid(
+        np.arange(design.num_seeds), np.arange(log_truth.size), lattice, indexing="ij"
     )
-    log_lr = (lr + shift[seed]).ravel()
-    diverged = log_lr > edges[seed.ravel(), size.ravel()]
+    log_boldness = (value + shift[seed]).ravel()
+    diverged = log_boldness > edges[seed.ravel(), place.ravel()]
     if design.flipped:
         diverged ^= rng.uniform(size=diverged.size) < design.flipped
-    return pd.DataFrame(
-        {
-            "optimizer": optimizer,
-            "batch_size": sizes[size.ravel()],
-            "lr": np.exp(log_lr),
-            "seed": seed.ravel(),
-            "verdict": np.where(diverged, Verdict.DIVERGED.value, Verdict.STABLE.value),
-        }
-    )
+    verdict = np.where(diverged, Verdict.DIVERGED.value, Verdict.STABLE.value)
+    return _Trials(place.ravel(), seed.ravel(), log_boldness, verdict)

@@ -5,13 +5,23 @@ from enum import StrEnum
 
 import numpy as np
 
+from analysis.axes import AXES, Axis, AxisName
+
 
 class Censoring(StrEnum):
-    """Whether the grid of learning rates ended before the edge did."""
+    """Whether the grid of values ended before the edge did.
+
+    In edges it speaks of boldness: of the learning rate itself, of the inverse of a damping.
+    """
 
     NONE = "none"
     LEFT = "left"  # even the smallest learning rate diverged: the edge lies below the grid
     RIGHT = "right"  # even the largest learning rate was stable: the edge lies above the grid
+
+    def seen_on(self, axis: Axis) -> "Censoring":
+        """Return the side in the axis' own values: small dampings are the bold ones."""
+        mirrored = {Censoring.LEFT: Censoring.RIGHT, Censoring.RIGHT: Censoring.LEFT}
+        return mirrored.get(self, self) if axis.inverse else self
 
 
 class Outcome(StrEnum):
@@ -32,6 +42,7 @@ class GroupKey:
         optimizer: How a gradient becomes a direction, with its hyperparameters where not default.
         start: Where trials begin: ``init`` or the recipe of the trained point.
         horizon: How long they train, for example ``300 steps``.
+        axis: What was searched for its edge.
     """
 
     task: str
@@ -39,60 +50,90 @@ class GroupKey:
     optimizer: str
     start: str
     horizon: str
+    axis: AxisName = AxisName.LR
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """What is held while an axis is searched, seeds apart.
+
+    Attributes:
+        batch_size: Examples per step.
+        lr: The learning rate, None where it is the axis.
+    """
+
+    batch_size: int
+    lr: float | None = None
 
 
 @dataclass(frozen=True)
 class Edge:
-    """Where stability ends for one (batch size, seed): ``lr_stable < edge <= lr_diverged``.
+    """Where stability ends for one (place, seed): ``stable < edge <= diverged``, in boldness.
 
     Attributes:
         batch_size: Examples per step.
         seed: The replicate.
-        lr_stable: Lower end of the bracket; 0 when no learning rate of the grid was stable.
-        lr_diverged: Upper end of the bracket; infinity when none diverged.
+        stable: Lower end of the bracket; 0 when no value of the grid was stable.
+        diverged: Upper end of the bracket; infinity when none diverged.
         num_misplaced: Trials on the wrong side of the split; 0 for a monotone outcome.
+        lr: The learning rate that was held, None where it is the axis.
     """
 
     batch_size: int
     seed: int
-    lr_stable: float
-    lr_diverged: float
+    stable: float
+    diverged: float
     num_misplaced: int = 0
+    lr: float | None = None
+
+    @property
+    def place(self) -> Place:
+        """What was held."""
+        return Place(self.batch_size, self.lr)
 
     @property
     def censored(self) -> Censoring:
         """Which end of the bracket is open."""
-        if self.lr_stable == 0:
+        if self.stable == 0:
             return Censoring.LEFT
-        return Censoring.RIGHT if np.isinf(self.lr_diverged) else Censoring.NONE
+        return Censoring.RIGHT if np.isinf(self.diverged) else Censoring.NONE
 
 
 @dataclass(frozen=True)
-class MaxLR:
-    """LR_max(B): the median edge over the seeds of one batch size.
+class MedianEdge:
+    """The median edge over the seeds of one place, in boldness: LR_max(B) where lr is the axis.
 
     Attributes:
         batch_size: Examples per step.
         num_seeds: Seeds with an edge (failed trials give none).
-        lr_max: Median edge. The known end of the bracket when it is censored.
-        lr_max_ci: 95 % interval of the median; an end may be 0 or infinity when censored.
-        lr_stable: Median of the seeds' ``lr_stable``.
-        lr_diverged: Median of the seeds' ``lr_diverged``.
+        median: Median edge. The known end of the bracket when it is censored.
+        median_ci: 95 % interval of the median; an end may be 0 or infinity when censored.
+        stable: Median of the seeds' ``stable``.
+        diverged: Median of the seeds' ``diverged``.
         censored: Whether the median edge lies outside the grid.
+        lr: The learning rate that was held, None where it is the axis.
     """
 
     batch_size: int
     num_seeds: int
-    lr_max: float
-    lr_max_ci: tuple[float, float]
-    lr_stable: float
-    lr_diverged: float
+    median: float
+    median_ci: tuple[float, float]
+    stable: float
+    diverged: float
     censored: Censoring
+    lr: float | None = None
+
+    @property
+    def place(self) -> Place:
+        """What was held."""
+        return Place(self.batch_size, self.lr)
 
 
 @dataclass(frozen=True)
 class NaiveSlope:
-    """Least-squares slope of log(largest stable lr) on log B, as people usually report it.
+    """Least-squares slope of log(boldest stable value), as people usually report it.
+
+    Of the largest stable learning rate on log B, or of the smallest stable damping on log(lr/B).
 
     Attributes:
         exponent: The slope, dimensionless.
@@ -125,9 +166,10 @@ class LawFit:
     """One law fitted to one group's edges.
 
     Attributes:
-        name: ``power``, ``saturating`` or ``surge``.
-        parameters: Fitted values by name, in natural units (learning rates, examples).
-        exponent: Small-batch log-log slope.
+        name: ``power``, ``saturating`` or ``surge``; followed by ``in B`` where the bend is one
+            of the batch size alone (:class:`analysis.joint_laws.BentInBatch`).
+        parameters: Fitted values by name, of the law of boldness (learning rates, examples).
+        exponent: Log-log slope at small batches.
         exponent_ci: 95 % interval of the exponent: hull of quasi-profile and bootstrap-t.
         exponent_ci90: The same at 90 %, for the equivalence check.
         log_likelihood: Of the interval-censored log-normal model at its maximum.
@@ -139,9 +181,9 @@ class LawFit:
             intervals must be because the law is a little off at each batch size.
         on_box: Whether the exponent's interval reached the edge of the parameter box, so that the
             data do not bound it.
-        num_units: (Batch size, seed) units in the fit.
+        num_units: (Place, seed) units in the fit.
         num_seeds: Seeds among them.
-        num_batch_sizes: Batch sizes with a closed bracket.
+        num_places: Places with a closed bracket.
         num_examples: Size of the data when batches are drawn without replacement, else None.
         theta: Shape ``[k]``, the law's own parameters (see :mod:`analysis.laws`).
         covariance: Shape ``[k, k]``, their inverse information, without ``phi``.
@@ -162,7 +204,7 @@ class LawFit:
     on_box: bool = False
     num_units: int = 0
     num_seeds: int = 0
-    num_batch_sizes: int = 0
+    num_places: int = 0
     num_examples: int | None = None
     theta: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
     covariance: np.ndarray = field(
@@ -173,19 +215,45 @@ class LawFit:
 
 @dataclass(frozen=True)
 class Band:
-    """A law's LR_max over batch sizes, with a pointwise 95 % interval.
+    """The edge that a law gives over batch sizes, in boldness, with a pointwise 95 % interval.
 
     Attributes:
         batch_size: Shape ``[n]``, examples per step.
-        lr_max: Shape ``[n]``, the median edge the law gives.
+        median: Shape ``[n]``, the median edge the law gives.
         low: Shape ``[n]``, lower end of the interval.
         high: Shape ``[n]``, upper end.
     """
 
     batch_size: np.ndarray
-    lr_max: np.ndarray
+    median: np.ndarray
     low: np.ndarray
     high: np.ndarray
+
+
+@dataclass(frozen=True)
+class Exponents:
+    """Separate exponents of learning rate and batch size: boldness like ``B^b lr^-a``.
+
+    That a damping depends on the two through lr/B alone says ``a = b``.
+
+    Attributes:
+        lr: Exponent ``a`` of the learning rate.
+        lr_ci: Its 95 % interval.
+        batch_size: Exponent ``b`` of the batch size, at small ones.
+        batch_size_ci: Its 95 % interval.
+        difference_ci: 95 % interval of ``a - b``; 0 lies in it where they agree.
+    """
+
+    lr: float
+    lr_ci: tuple[float, float]
+    batch_size: float
+    batch_size_ci: tuple[float, float]
+    difference_ci: tuple[float, float]
+
+    @property
+    def agree(self) -> bool:
+        """Whether one exponent of lr/B may stand for both."""
+        return self.difference_ci[0] <= 0 <= self.difference_ci[1]
 
 
 @dataclass(frozen=True)
@@ -217,26 +285,29 @@ class GroupFit:
         key: What the group's trials share.
         num_trials: Trials with a row, failed ones included.
         num_failed: Trials without a measurement.
-        seed_edges: One bracket per (batch size, seed).
-        edges: One LR_max per batch size, ascending.
+        seed_edges: One bracket per (place, seed).
+        edges: One median edge per place (batch size, with the learning rate where that is not
+            the axis), ascending.
         laws: Every law that could be fitted, best AICc first; empty when refused.
         law: Name of the law reported, None when refused.
         exponent: Its exponent, None when refused.
         exponent_ci: Union of the kept laws' 95 % intervals, None when refused.
-        naive_slope: What a straight line would say, None with fewer than 3 usable batch sizes.
+        naive_slope: What a straight line would say, None with fewer than 3 usable places.
         check: The exponent held against theory.
         warnings: Sentences a reader must see before trusting the numbers.
         refused: Why no law was fitted, None when one was.
         exponent_ci90: Union of the kept laws' 90 % intervals, None when refused.
         sensitivity: The same group under a few other criteria; empty without loss columns.
         num_examples: Size of the data when batches are drawn without replacement, else None.
+        apart: Separate exponents of lr and batch size; None where lr is the axis, or was not
+            varied, or the edges cannot bear them.
     """
 
     key: GroupKey
     num_trials: int
     num_failed: int
     seed_edges: tuple[Edge, ...]
-    edges: tuple[MaxLR, ...]
+    edges: tuple[MedianEdge, ...]
     laws: tuple[LawFit, ...]
     law: str | None
     exponent: float | None
@@ -248,6 +319,12 @@ class GroupFit:
     exponent_ci90: tuple[float, float] | None = None
     sensitivity: tuple[Sensitivity, ...] = ()
     num_examples: int | None = None
+    apart: Exponents | None = None
+
+    @property
+    def axis(self) -> Axis:
+        """What was searched for its edge."""
+        return AXES[self.key.axis]
 
     def best_law(self) -> LawFit | None:
         """Return the law that is reported, None when the fit was refused."""

@@ -15,6 +15,7 @@ from analysis.errors import AnalysisError
 _ALIASES = {
     "batch_size": ("batch", "bs", "batchsize", "B", "train_batch_size", "global_batch_size"),
     "lr": ("learning_rate", "learningrate", "eta", "step_size", "max_lr", "base_lr"),
+    "damping": ("eps", "epsilon", "lambda", "tikhonov", "ridge"),
     "verdict": ("status", "outcome", "state", "result"),
 }
 _TRUE_WORDS, _FALSE_WORDS = {"true", "yes", "1", "1.0"}, {"false", "no", "0", "0.0"}
@@ -76,6 +77,8 @@ def normalize_table(
     columns = {column.name: _convert(frame, source, column) for column in COLUMNS}
     table = pd.DataFrame(columns | {"verdict": verdict})[list(COLUMN_NAMES)]
     _check_values(table, source)
+    if not own:
+        table = _leave_out_fixed_damping(table, warnings)
     table = _settle_repeats(table, source, warnings, seeded=seeded or own)
     return CheckedTable(table, tuple(warnings))
 
@@ -228,9 +231,10 @@ def _to_numbers(raw: pd.Series, source: str, column: Column) -> pd.Series:
 
 def _check_values(table: pd.DataFrame, source: str) -> None:
     """Raise when a number is impossible."""
-    for name, least in (("batch_size", 1.0), ("lr", 0.0)):
+    for name, least in (("batch_size", 1.0), ("lr", 0.0), ("damping", 0.0)):
         values = table[name].to_numpy(float)
         bad = ~np.isfinite(values) | (values < least) | (values <= 0)
+        bad &= ~((name == "damping") & np.isnan(values))
         if bad.any():
             given = "empty" if np.isnan(values[bad][0]) else f"{values[bad][0]:g}"
             wanted = "at least 1" if name == "batch_size" else "positive and finite"
@@ -243,26 +247,43 @@ def _check_values(table: pd.DataFrame, source: str) -> None:
         )
 
 
+def _leave_out_fixed_damping(table: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
+    """Empty a damping that never varies while all else is held: a setting, not what is searched."""
+    given = table[table["damping"].notna()]
+    if (
+        given.empty
+        or given.groupby([*GROUP_COLUMNS, "batch_size", "lr"])["damping"].nunique().max() > 1
+    ):
+        return table
+    warnings.append(
+        "The damping does not vary at any batch size and learning rate: taken as a setting, the "
+        "learning rate as what was searched."
+    )
+    return table.assign(damping=np.nan)
+
+
 def _settle_repeats(
     table: pd.DataFrame, source: str, warnings: list[str], *, seeded: bool
 ) -> pd.DataFrame:
     """Raise on trials given twice; without seeds, number repeats of a trial as seeds."""
-    key = [*GROUP_COLUMNS, "batch_size", "lr"]
+    key = [*GROUP_COLUMNS, "batch_size", "lr", "damping"]
     if seeded:
         repeated = table.duplicated([*key, "seed"])
         if repeated.any():
             row = table[repeated].iloc[0]
+            damping = "" if np.isnan(row["damping"]) else f"damping {row['damping']:g}, "
             raise ResultsError(
                 f"{source}: {_row(repeated)} repeats an earlier trial (optimizer "
-                f"{row['optimizer']}, batch size {row['batch_size']}, lr {row['lr']:g}, seed "
-                f"{row['seed']}): remove one, or name the column that tells them apart, "
+                f"{row['optimizer']}, batch size {row['batch_size']}, lr {row['lr']:g}, {damping}"
+                f"seed {row['seed']}): remove one, or name the column that tells them apart, "
                 "as in --map seed=COLUMN"
             )
         return table
-    repeats = table.groupby(key, sort=False).cumcount()
+    repeats = table.groupby(key, sort=False, dropna=False).cumcount()
     if repeats.max() > 0:
+        also = "" if table["damping"].isna().all() else ", damping"
         warnings.append(
-            f"The table has no seeds: the up to {repeats.max() + 1} rows at one batch size and "
-            "learning rate are taken as as many seeds, in the order of the rows."
+            f"The table has no seeds: the up to {repeats.max() + 1} rows at one batch size{also} "
+            "and learning rate are taken as as many seeds, in the order of the rows."
         )
     return table.assign(seed=repeats.astype("int64"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.agreement import Agreement, compare, rank
+from analysis.axes import AxisName
 from analysis.curvature_columns import WORDS, Matrix, Quantity
 from analysis.curvature_table import CurvatureTable
 from analysis.formatting import UNKNOWN, optimizer_name
@@ -170,7 +171,9 @@ def compare_theories(group: GroupFit, table: CurvatureTable) -> TheoryComparison
     """
     rule = find_rule(group.key.optimizer)
     measured = [edge for edge in group.edges if edge.censored is Censoring.NONE]
-    if table.facts.task not in ("", group.key.task):
+    if group.key.axis is not AxisName.LR:
+        silence = "Theory here speaks of the learning rate; this group searched the damping."
+    elif table.facts.task not in ("", group.key.task):
         silence = f"Curvature was measured on {table.facts.task}, not on {group.key.task}."
     elif rule is None:
         who = group.key.optimizer

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.criteria import Criterion
-    from analysis.forecast import Recommendation
+    from analysis.forecast import DampingRecommendation, Recommendation
     from scaling_sweep.predicting import SweepPrediction
     from scaling_sweep.previewing import Preview
     from scaling_sweep.running import RunOutcome
@@ -173,19 +173,21 @@ def recommend(
     optimizer: str | None = None,
     *,
     safety: float = 0.5,
-) -> "Recommendation":
-    """Recommend a learning rate for a batch size from measured edges.
+    lr: float | None = None,
+) -> "Recommendation | DampingRecommendation":
+    """Recommend a learning rate for a batch size, or a damping where that was searched.
 
     Args:
         source: As for ``fit``.
         batch_size: Examples per step; need not have been measured.
         optimizer: Which, where the table has several.
         safety: Share of the largest stable learning rate, in (0, 1].
+        lr: The learning rate to train at, where the damping was searched.
 
     Returns:
-        The learning rate, its interval and what to know about it; or why there is none.
+        The learning rate or damping, its interval and what to know about it; or why there is none.
     """
-    return fit(source).recommend(batch_size, optimizer, safety=safety)
+    return fit(source).recommend(batch_size, optimizer, safety=safety, lr=lr)
 
 
 def _path(out: Path | str | None) -> Path | None:

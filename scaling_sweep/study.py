@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from analysis.criteria import Criterion
     from analysis.curvature_table import CurvatureTable
     from analysis.figures.album import Picture
-    from analysis.forecast import Recommendation
+    from analysis.forecast import DampingRecommendation, Recommendation
     from analysis.results import Results
     from analysis.summaries import Fit, GroupFit
     from scaling_sweep.spec import CheckSpec
@@ -115,21 +115,27 @@ class Study:
         )
 
     def recommend(
-        self, batch_size: int, optimizer: str | None = None, *, safety: float = 0.5
-    ) -> "Recommendation":
-        """Recommend a learning rate for a batch size.
+        self,
+        batch_size: int,
+        optimizer: str | None = None,
+        *,
+        safety: float = 0.5,
+        lr: float | None = None,
+    ) -> "Recommendation | DampingRecommendation":
+        """Recommend a learning rate for a batch size, or a damping where it was searched.
 
         Args:
             batch_size: Examples per step; need not have been measured.
             optimizer: As for ``group``.
             safety: Share of the largest stable learning rate, in (0, 1].
+            lr: The learning rate to train at, where the damping was searched.
 
         Returns:
-            The learning rate, its interval and what to know about it; or why there is none.
+            The learning rate or damping, its interval and what to know about it; or why there is none.
         """
         from analysis.forecast import recommend
 
-        return recommend(self.fit, batch_size, optimizer, safety)
+        return recommend(self.fit, batch_size, optimizer, safety, lr)
 
     def pictures(self, optimizer: str | None = None) -> "Iterator[Picture]":
         """Draw the figures of a group's report, one after the other.

@@ -141,7 +141,7 @@ def test_edges_and_exponents_are_those_of_the_fit(mirrored: _Mirrored) -> None:
         run = mirrored.runs[group.key.optimizer]
         edges, summary = run.table("tables/edges"), run.summary
         assert edges["batch_size"].tolist() == [edge.batch_size for edge in group.edges]
-        assert edges["lr_max"].tolist() == pytest.approx([edge.lr_max for edge in group.edges])
+        assert edges["lr_max"].tolist() == pytest.approx([edge.median for edge in group.edges])
         assert summary["exponent"] == pytest.approx(group.exponent)
         assert (summary["exponent_low"], summary["exponent_high"]) == pytest.approx(
             group.exponent_ci
@@ -162,7 +162,7 @@ def test_figures_are_pictures_and_the_edge_plot_can_be_drawn_again(mirrored: _Mi
     sgd = next(group for group in mirrored.fit.groups if group.key.optimizer == "sgd")
     inside = [edge for edge in sgd.edges if edge.censored == "none"]
     assert (2 ** measured["step"]).tolist() == pytest.approx([e.batch_size for e in inside])
-    assert (10 ** measured["lineVal"]).tolist() == pytest.approx([e.lr_max for e in inside])
+    assert (10 ** measured["lineVal"]).tolist() == pytest.approx([e.median for e in inside])
 
 
 def test_loss_curves_lie_on_both_sides_of_the_edge(mirrored: _Mirrored) -> None:

@@ -96,7 +96,7 @@ def test_a_theory_is_drawn_over_the_measured_edge(mirrored: dict[str, _Mirrored]
     )
     inside = [edge for edge in group.edges if edge.censored == "none"]
     assert (2 ** measured["step"]).tolist() == pytest.approx([e.batch_size for e in inside])
-    assert (10 ** measured["lineVal"]).tolist() == pytest.approx([e.lr_max for e in inside])
+    assert (10 ** measured["lineVal"]).tolist() == pytest.approx([e.median for e in inside])
 
 
 def test_the_curves_are_there_at_every_point(mirrored: dict[str, _Mirrored]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.axes import AxisName, name_axes
 from analysis.criteria import Criterion, judge
 from analysis.curvature_table import CurvatureTable
 from analysis.figures.canvas import save_figure
@@ -21,11 +22,22 @@ from analysis.results import Results
 from analysis.summaries import Fit, GroupFit, GroupKey
 from analysis.theory_beside import TheoryComparison, compare_theories
 
-_EDGES_CAPTION = (
-    "Each dot is the learning rate above which training no longer works at that batch size, with "
-    "its 95 % interval; the grey bars are the brackets of the single seeds, from the last stable "
-    "to the first diverged learning rate. Dots that climb along a dotted line follow that slope."
-)
+_EDGES_CAPTIONS = {
+    AxisName.LR: (
+        "Each dot is the learning rate above which training no longer works at that batch size, "
+        "with its 95 % interval; the grey bars are the brackets of the single seeds, from the last "
+        "stable to the first diverged learning rate. Dots that climb along a dotted line follow "
+        "that slope."
+    ),
+    AxisName.DAMPING: (
+        "Each mark is the damping below which training no longer works at one batch size and "
+        "learning rate, with its 95 % interval, over their ratio; every learning rate has a mark "
+        "of its own, moved a little aside. The grey bars are the brackets of the single seeds, "
+        "from the first diverged to the last stable damping. If only lr/B counts, marks of all "
+        "learning rates fall on one curve; where they fall along a dotted line they follow that "
+        "slope."
+    ),
+}
 _LAWS_CAPTION = (
     " The bold curve is the law reported, a thin curve a law that fits nearly as well, and the "
     "shaded bands are their 95 % intervals."
@@ -74,7 +86,7 @@ def select_trials(frame: pd.DataFrame, key: GroupKey) -> pd.DataFrame:
     Returns:
         The rows whose columns equal the key's.
     """
-    chosen = pd.Series(data=True, index=frame.index)
+    chosen = name_axes(frame) == key.axis
     for field in ("task", "method", "optimizer", "start", "horizon"):
         if field in frame:
             chosen &= frame[field].astype(str) == getattr(key, field)
@@ -94,23 +106,24 @@ def draw_pictures(
     Yields:
         The edges with the laws, the grid of outcomes, loss curves, the sensitivity.
     """
+    axis = group.axis
     if group.edges:
         yield Picture(
             "edges",
             edge_figure(group),
             "Where stability ends.",
-            _EDGES_CAPTION + (_LAWS_CAPTION if group.laws else ""),
+            _EDGES_CAPTIONS[group.key.axis] + (_LAWS_CAPTION if group.laws else ""),
         )
     if not trials.empty:
         yield Picture(
             "outcomes",
             outcome_figure(trials, group),
             "Every trial.",
-            "One cell per batch size and learning rate: blue where training was stable under every "
+            f"One cell per batch size and {axis.word}: blue where training was stable under every "
             "seed, orange where it diverged under every seed, paler in between. Light grey marks "
-            "learning rates too small to meet the criterion within the horizon, which say nothing "
-            "about the edge. The black line is the edge, a triangle at the border means that it "
-            "lies outside the grid.",
+            f"{axis.words} too {axis.mild[0]} to meet the criterion within the horizon, which say "
+            "nothing about the edge. The black line is the edge, a triangle at the border means "
+            "that it lies outside the grid.",
         )
     panels = compute_losses(trials, curves, group) if curves is not None else ()
     if panels:

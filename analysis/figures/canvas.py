@@ -26,6 +26,17 @@ INK = "#1f2328"
 MUTED = "#6b7280"
 GRID = "#e5e7eb"
 LAW_COLORS = {"power": "#cc79a7", "saturating": "#1f5fa8", "surge": "#009e73", "wigner": "#b8860b"}
+# Several series in one picture, told apart by colour and by shape; Okabe & Ito 2008. Triangles are
+# left to edges outside the grid.
+SERIES = (
+    ("#1f2328", "o"),
+    ("#d55e00", "s"),
+    ("#009e73", "D"),
+    ("#1f5fa8", "p"),
+    ("#cc79a7", "h"),
+    ("#b8860b", "P"),
+    ("#56b4e9", "X"),
+)
 
 FONT_SIZE = 9.0
 FORMATS = ("png", "svg", "pdf")

@@ -1,6 +1,7 @@
-"""The main figure: the largest stable learning rate against the batch size, with the laws."""
+"""The main figure: the edge against the batch size, or against lr/B, with the laws."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,13 +10,16 @@ from matplotlib.figure import Figure
 from analysis.bands import law_band
 from analysis.figures import canvas, points
 from analysis.formatting import format_exponent
-from analysis.summaries import Band, Censoring, Edge, GroupFit, LawFit
+from analysis.joint_laws import IN_BATCH
+from analysis.summaries import Censoring, Edge, GroupFit, LawFit
 
 # A law is drawn a little beyond the data, enough to be seen as a line and not as a forecast.
 _OVERHANG_OCTAVES = 0.3
 # How far the open side of a bracket is drawn: the arrow says that it goes on.
 _OPEN_STUB = 1.4
 _GUIDE_SLOPES = ((1.0, "slope 1"), (0.5, "slope ½"))
+# Neighbouring values of lr/B may lie arbitrarily close; marks need this much room, in octaves.
+_LEAST_GAP = 0.3
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,21 @@ class LawCurve:
 
     Attributes:
         law: The fitted law.
-        band: LR_max over batch sizes with its interval.
+        x: Shape ``[n]``, batch sizes or lr/B, ascending.
+        y: Shape ``[n]``, the edge there.
+        low: Shape ``[n]``, lower end of its interval.
+        high: Shape ``[n]``, upper end.
         reported: Whether this is the law of the headline.
+        lr: The learning rate it holds at; None for all.
     """
 
     law: LawFit
-    band: Band
+    x: np.ndarray
+    y: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
     reported: bool
+    lr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -39,13 +51,13 @@ class Guide:
 
     Attributes:
         label: What to write at its end.
-        batch_size: Its two ends, examples.
-        lr: Its two ends, learning rates.
+        x: Its two ends, batch sizes or lr/B.
+        y: Its two ends, in units of the edge.
     """
 
     label: str
-    batch_size: tuple[float, float]
-    lr: tuple[float, float]
+    x: tuple[float, float]
+    y: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -54,21 +66,24 @@ class EdgePlot:
 
     Attributes:
         group: The group, whose ``edges`` are the points.
-        brackets: One bracket per seed and batch size.
-        positions: Where each bracket stands: batch sizes, seeds spread around the true one.
+        points: The median edges; those of several learning rates stand side by side.
+        brackets: One bracket per seed and place.
+        positions: Where each bracket stands: seeds are spread around the true place.
         curves: The laws that count, the reported one last, so that it is drawn on top.
-        guides: Lines of slope 1 and 1/2 through the first point.
-        lr_range: Ends of the vertical axis.
-        batch_range: Ends of the horizontal axis.
+        guides: Lines of slope 1 and 1/2 through the point with the smallest batch, relative to
+            the learning rate where that was held.
+        y_range: Ends of the vertical axis.
+        x_range: Ends of the horizontal axis.
     """
 
     group: GroupFit
+    points: tuple[points.EdgePoint, ...]
     brackets: tuple[Edge, ...]
     positions: np.ndarray
     curves: tuple[LawCurve, ...]
     guides: tuple[Guide, ...]
-    lr_range: tuple[float, float]
-    batch_range: tuple[float, float]
+    y_range: tuple[float, float]
+    x_range: tuple[float, float]
 
 
 def compute_edges(group: GroupFit) -> EdgePlot:
@@ -85,28 +100,60 @@ def compute_edges(group: GroupFit) -> EdgePlot:
     """
     if not group.edges:
         raise ValueError("There is no edge to draw: the group has no measured trial.")
-    sizes = np.array([edge.batch_size for edge in group.edges], dtype=float)
-    reach = 2.0**_OVERHANG_OCTAVES
-    end = min(sizes.max() * reach, group.num_examples or np.inf)
-    dense = np.geomspace(sizes.min() / reach, end, 80)
+    found = points.place_points(group)
+    x = np.array([point.x for point in found])
     kept = [law for law in group.laws if law.kept or law.name == group.law]
-    curves = [LawCurve(law, law_band(group, law, dense), law.name == group.law) for law in kept]
-    lr_range = _find_range(group)
+    curves = sorted(
+        (curve for law in kept for curve in _draw_law_curves(group, law)),
+        key=lambda curve: curve.reported,
+    )
+    y_range = _find_range(group, found)
+    room = (2**0.6, 2**1.25) if not group.axis.inverse else (2**1.25, 2**0.6)
     return EdgePlot(
         group=group,
+        points=_part_rates(group, found),
         brackets=group.seed_edges,
-        positions=_spread_seeds(group.seed_edges, sizes),
-        curves=tuple(sorted(curves, key=lambda curve: curve.reported)),
-        guides=_make_guides(group, curves, lr_range),
-        lr_range=lr_range,
-        batch_range=(sizes.min() / 2**0.6, sizes.max() * 2**1.25),
+        positions=_spread_seeds(group, x),
+        curves=tuple(curves),
+        guides=_make_guides(group, found, curves, y_range),
+        y_range=y_range,
+        x_range=(x.min() / room[0], x.max() * room[1]),
     )
 
 
-def _find_range(group: GroupFit) -> tuple[float, float]:
+def _draw_law_curves(group: GroupFit, law: LawFit) -> Iterator[LawCurve]:
+    """Return a law as one curve, or as one for each learning rate where it depends on that."""
+    reported = law.name == group.law
+    pieces = [_trace(group, law, lr) for lr in sorted({edge.lr or 1.0 for edge in group.edges})]
+    if law.name.endswith(IN_BATCH):
+        yield from pieces
+        return
+    joined = [
+        np.concatenate([getattr(piece, name) for piece in pieces])
+        for name in ("x", "y", "low", "high")
+    ]
+    order = np.argsort(joined[0], kind="stable")
+    x, y, low, high = (values[order] for values in joined)
+    yield LawCurve(law, x, y, low, high, reported)
+
+
+def _trace(group: GroupFit, law: LawFit, lr: float) -> LawCurve:
+    """Return a law at one learning rate, over the batch sizes measured there."""
+    axis = group.axis
+    sizes = [edge.batch_size for edge in group.edges if edge.lr in (None, lr)]
+    reach = 1.0 if axis.inverse else 2.0**_OVERHANG_OCTAVES
+    end = min(max(sizes) * reach, group.num_examples or np.inf)
+    dense = np.geomspace(min(sizes) / reach, end, 80)
+    band = law_band(group, law, dense, lr)
+    low, high = np.sort(axis.bold([band.low, band.high]), axis=0)
+    x, y = axis.chart(dense, lr, group.num_examples), axis.bold(band.median)
+    return LawCurve(law, x, y, low, high, law.name == group.law, lr)
+
+
+def _find_range(group: GroupFit, found: tuple[points.EdgePoint, ...]) -> tuple[float, float]:
     """Return an axis with room for every bracket, but not for infinities."""
-    ends = [end for edge in group.seed_edges for end in (edge.lr_stable, edge.lr_diverged)]
-    ends += [edge.lr_max for edge in group.edges]
+    bold = [end for edge in group.seed_edges for end in (edge.stable, edge.diverged)]
+    ends = [*group.axis.bold(bold).tolist(), *(point.y for point in found)]
     finite = [end for end in ends if 0 < end < np.inf]
     low, high = min(finite) / 1.6, max(finite) * 2.0
     # A decade at least, so that three round numbers fit on the axis.
@@ -114,32 +161,73 @@ def _find_range(group: GroupFit) -> tuple[float, float]:
     return low / stretch, high * stretch
 
 
-def _spread_seeds(brackets: tuple[Edge, ...], sizes: np.ndarray) -> np.ndarray:
-    """Return places side by side for the seeds, within a third of the gap between batch sizes."""
-    gap = np.diff(np.log2(np.unique(sizes))).min() if np.unique(sizes).size > 1 else 1.0
-    seeds = {seed: rank for rank, seed in enumerate(sorted({edge.seed for edge in brackets}))}
-    offsets = np.linspace(-gap / 6, gap / 6, len(seeds)) if len(seeds) > 1 else np.zeros(1)
-    return np.array([edge.batch_size * 2 ** offsets[seeds[edge.seed]] for edge in brackets])
+def _find_gap(group: GroupFit, x: np.ndarray) -> float:
+    """Return the smallest step between places, in octaves, or what marks need at least."""
+    # Six decimals join what differs by rounding only: B/lr may be reached in several ways.
+    octaves = np.unique(np.log2(x).round(6))
+    gap = float(np.diff(octaves).min()) if octaves.size > 1 else 1.0
+    return max(gap, _LEAST_GAP) if group.axis.inverse else gap
+
+
+def _part_rates(
+    group: GroupFit, found: tuple[points.EdgePoint, ...]
+) -> tuple[points.EdgePoint, ...]:
+    """Move the points of several learning rates a little apart, so that none hides another."""
+    rates = sorted({point.lr for point in found if point.lr is not None})
+    if len(rates) < 2:
+        return found
+    gap = _find_gap(group, np.array([point.x for point in found]))
+    shifts = dict(zip(rates, np.linspace(-gap / 6, gap / 6, len(rates)), strict=True))
+    return tuple(
+        replace(point, x=point.x * 2 ** shifts[point.lr]) for point in found if point.lr is not None
+    )
+
+
+def _spread_seeds(group: GroupFit, x: np.ndarray) -> np.ndarray:
+    """Return places side by side for the seeds, within a third of the gap between places."""
+    gap = _find_gap(group, x)
+    names = sorted({(edge.lr or 0.0, edge.seed) for edge in group.seed_edges})
+    ranks = {name: rank for rank, name in enumerate(names)}
+    offsets = np.linspace(-gap / 6, gap / 6, len(ranks)) if len(ranks) > 1 else np.zeros(1)
+    true = [
+        float(group.axis.chart(edge.batch_size, edge.lr or 1.0, group.num_examples))
+        for edge in group.seed_edges
+    ]
+    places = [offsets[ranks[edge.lr or 0.0, edge.seed]] for edge in group.seed_edges]
+    positions: np.ndarray = np.array(true) * 2.0 ** np.array(places)
+    return positions
 
 
 def _make_guides(
-    group: GroupFit, curves: list[LawCurve], lr_range: tuple[float, float]
+    group: GroupFit,
+    found: tuple[points.EdgePoint, ...],
+    curves: list[LawCurve],
+    y_range: tuple[float, float],
 ) -> tuple[Guide, ...]:
-    """Return the slopes from the first point on, until they leave the axes."""
-    inside = [edge for edge in group.edges if edge.censored is Censoring.NONE]
+    """Return the slopes from where noise rules most to the other side, until they leave the axes.
+
+    That is the smallest batch size; it stands left, or right where lr/B is drawn.
+    """
+    inside = sorted(
+        (point for point in found if point.censored is Censoring.NONE),
+        key=lambda point: -point.x if group.axis.inverse else point.x,
+    )
     if len(inside) < 2:
         return ()
-    first, last = inside[0].batch_size, group.edges[-1].batch_size
-    reported = [curve.band for curve in curves if curve.reported]
-    start = (
-        float(np.interp(first, reported[0].batch_size, reported[0].lr_max))
-        if reported
-        else inside[0].lr_max
-    )
+    first = inside[0]
+    reported = [curve for curve in curves if curve.reported and curve.lr in (None, first.lr)]
+    start = first.y
+    if reported:
+        start = float(np.interp(first.x, reported[0].x, reported[0].y))
     guides = []
     for slope, label in _GUIDE_SLOPES:
-        end = min(last * 2**_OVERHANG_OCTAVES, first * (lr_range[1] / start) ** (1 / slope))
-        guides.append(Guide(label, (first, end), (start, start * (end / first) ** slope)))
+        if group.axis.inverse:
+            left = min(point.x for point in found) / 2**_OVERHANG_OCTAVES
+            end = max(left, first.x * (y_range[0] / start) ** (1 / slope))
+        else:
+            right = max(point.x for point in found) * 2**_OVERHANG_OCTAVES
+            end = min(right, first.x * (y_range[1] / start) ** (1 / slope))
+        guides.append(Guide(label, (first.x, end), (start, start * (end / first.x) ** slope)))
     return tuple(guides)
 
 
@@ -150,59 +238,79 @@ def draw_edges(plot: EdgePlot, axes: Axes) -> None:
         plot: The numbers.
         axes: Changed in place; both axes become logarithmic.
     """
+    axis, marks = plot.group.axis, points.choose_marks(plot.group)
     _draw_guides(plot, axes)
+    labels: set[str] = set()
     for curve in plot.curves:
-        _draw_law(curve, axes)
+        own = marks[curve.lr].color if curve.lr in marks and curve.reported else None
+        _draw_law(curve, axes, own, labels)
     _draw_brackets(plot, axes)
-    points.draw_max_lr(plot.group.edges, plot.lr_range, axes)
-    canvas.style_axes(axes, "batch size B (examples)", "largest stable learning rate, LR_max")
-    canvas.scale_log_axis(axes, *plot.lr_range)
-    sizes = [edge.batch_size for edge in plot.group.edges]
-    points.scale_batch_axis(sizes, plot.batch_range, axes)
+    points.draw_points(plot.points, marks, plot.y_range, axes)
+    canvas.style_axes(axes, _name_x(plot.group), f"{axis.edge}, {axis.symbol}")
+    canvas.scale_log_axis(axes, *plot.y_range)
+    if axis.inverse:
+        points.scale_ratio_axis(plot.x_range, axes)
+    else:
+        sizes = [edge.batch_size for edge in plot.group.edges]
+        points.scale_batch_axis(sizes, plot.x_range, axes)
     axes.grid(visible=True, color=canvas.GRID, linewidth=0.6)
 
 
+def _name_x(group: GroupFit) -> str:
+    if not group.axis.inverse:
+        return "batch size B (examples)"
+    if group.num_examples is None:
+        return "learning rate / batch size, lr/B"
+    return "learning rate / effective batch size, lr/b with b = B/(1 − B/N)"
+
+
 def _draw_guides(plot: EdgePlot, axes: Axes) -> None:
+    side = -1 if plot.group.axis.inverse else 1
+    limit = plot.y_range[0] * 1.001 if side < 0 else plot.y_range[1] * 0.999
     for guide in plot.guides:
-        axes.plot(guide.batch_size, guide.lr, ":", color=canvas.MUTED, linewidth=1.1)
-        # A line that ends at the top is named to its left, one that ends at the right beside it.
-        at_top = guide.lr[1] >= plot.lr_range[1] * 0.999
+        axes.plot(guide.x, guide.y, ":", color=canvas.MUTED, linewidth=1.1)
+        # A line that ends at the border is named within it, one that ends at the side beside it.
+        at_border = (guide.y[1] - limit) * side >= 0
+        inward, outward = ("right", "left") if side > 0 else ("left", "right")
         axes.annotate(
             guide.label,
-            (guide.batch_size[1], guide.lr[1]),
-            xytext=(-10, -1) if at_top else (4, 0),
+            (guide.x[1], guide.y[1]),
+            xytext=(-10 * side, -1 * side) if at_border else (4 * side, 0),
             textcoords="offset points",
-            ha="right" if at_top else "left",
-            va="top" if at_top else "center",
+            ha=inward if at_border else outward,
+            va=("top" if side > 0 else "bottom") if at_border else "center",
             fontsize=canvas.FONT_SIZE - 1,
             color=canvas.MUTED,
         )
 
 
-def _draw_law(curve: LawCurve, axes: Axes) -> None:
-    band, law = curve.band, curve.law
-    color = canvas.LAW_COLORS.get(law.name, canvas.MUTED)
-    bounds = np.clip(np.array([band.low, band.high]), 1e-30, 1e30)
+def _draw_law(curve: LawCurve, axes: Axes, own: str | None, labels: set[str]) -> None:
+    """Draw a law in its colour, or in that of its learning rate; name it once."""
+    law = curve.law
+    color = own or canvas.LAW_COLORS.get(law.name.removesuffix(IN_BATCH), canvas.MUTED)
+    bounds = np.clip(np.array([curve.low, curve.high]), 1e-30, 1e30)
     axes.fill_between(
-        band.batch_size, *bounds, color=color, alpha=0.16 if curve.reported else 0.08, linewidth=0
+        curve.x, *bounds, color=color, alpha=0.16 if curve.reported else 0.08, linewidth=0
     )
     what = f"{law.name}, exponent {format_exponent(law.exponent)}"
+    label = f"{what} (reported)" if curve.reported else what
     axes.plot(
-        band.batch_size,
-        band.lr_max,
+        curve.x,
+        curve.y,
         color=color,
         linewidth=2.4 if curve.reported else 1.0,
-        label=f"{what} (reported)" if curve.reported else what,
+        label="_again" if label in labels else label,
     )
+    labels.add(label)
 
 
 def _draw_brackets(plot: EdgePlot, axes: Axes) -> None:
-    low = np.array([edge.lr_stable for edge in plot.brackets])
-    high = np.array([edge.lr_diverged for edge in plot.brackets])
+    ends = [(edge.stable, edge.diverged) for edge in plot.brackets]
+    low, high = np.sort(plot.group.axis.bold(ends), axis=1).T
     axes.vlines(
         plot.positions,
-        np.where(low > 0, low, np.minimum(high, plot.lr_range[1]) / _OPEN_STUB),
-        np.where(np.isfinite(high), high, np.maximum(low, plot.lr_range[0]) * _OPEN_STUB),
+        np.where(low > 0, low, np.minimum(high, plot.y_range[1]) / _OPEN_STUB),
+        np.where(np.isfinite(high), high, np.maximum(low, plot.y_range[0]) * _OPEN_STUB),
         color=canvas.MUTED,
         linewidth=1.4,
         alpha=0.65,

@@ -9,7 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.axes import Axis
 from analysis.figures import canvas
+from analysis.formatting import format_number
 from analysis.summaries import Censoring, Edge, GroupFit
 
 _NUM_PANELS = 3
@@ -45,10 +47,18 @@ class LossPanel:
     Attributes:
         batch_size: Examples per step.
         curves: For every seed the trials on both sides of its edge.
+        lr: The learning rate that was held, None where it is the axis.
     """
 
     batch_size: int
     curves: tuple[LossCurve, ...]
+    lr: float | None = None
+
+    @property
+    def title(self) -> str:
+        """What was held."""
+        held = "" if self.lr is None else f", lr = {format_number(self.lr)}"
+        return f"B = {self.batch_size}{held}"
 
 
 def compute_losses(
@@ -68,35 +78,39 @@ def compute_losses(
     """
     if "trial_id" not in trials or curves.empty:
         return ()
-    inside = [edge.batch_size for edge in group.edges if edge.censored is Censoring.NONE]
-    places = np.linspace(0, max(len(inside) - 1, 0), _NUM_PANELS).round().astype(int)
-    chosen = {inside[place] for place in places} if inside else set()
-    beside = [
-        edge
-        for edge in group.seed_edges
-        if edge.batch_size in chosen and edge.censored is Censoring.NONE
-    ]
-    picked = _pick_trials(trials, beside).merge(curves, on="trial_id")
-    return tuple(
-        LossPanel(size, tuple(_scale_curves(picked[picked["batch_size"] == size])))
-        for size in sorted(chosen)
-        if (picked["batch_size"] == size).any()
-    )
+    inside = [edge.place for edge in group.edges if edge.censored is Censoring.NONE]
+    spots = np.linspace(0, max(len(inside) - 1, 0), _NUM_PANELS).round().astype(int)
+    chosen = {inside[spot] for spot in spots} if inside else set()
+    panels = []
+    for place in sorted(chosen):
+        beside = [
+            edge
+            for edge in group.seed_edges
+            if edge.place == place and edge.censored is Censoring.NONE
+        ]
+        picked = _pick_trials(trials, beside, group.axis).merge(curves, on="trial_id")
+        if not picked.empty:
+            panels.append(LossPanel(place.batch_size, tuple(_scale_curves(picked)), place.lr))
+    return tuple(panels)
 
 
-def _pick_trials(trials: pd.DataFrame, edges: list[Edge]) -> pd.DataFrame:
-    """Return the measured trials at the two ends of these brackets."""
+def _pick_trials(trials: pd.DataFrame, edges: list[Edge], axis: Axis) -> pd.DataFrame:
+    """Return the measured trials at the two ends of these brackets, all of one place."""
     keys = pd.DataFrame(
-        [(edge.batch_size, edge.seed, lr) for edge in edges for lr in _bracket(edge)],
-        columns=["batch_size", "seed", "lr"],
+        [
+            (edge.batch_size, edge.seed, end)
+            for edge in edges
+            for end in (edge.stable, edge.diverged)
+        ],
+        columns=["batch_size", "seed", "bold"],
     )
     if keys.empty:
         return trials.iloc[:0]
-    return trials[trials["verdict"] != "failed"].merge(keys, on=["batch_size", "seed", "lr"])
-
-
-def _bracket(edge: Edge) -> tuple[float, float]:
-    return edge.lr_stable, edge.lr_diverged
+    here = trials[trials["verdict"] != "failed"]
+    if edges[0].lr is not None:
+        here = here[here["lr"] == edges[0].lr]
+    here = here.assign(bold=axis.bold(here[axis.name]))
+    return here.merge(keys, on=["batch_size", "seed", "bold"])
 
 
 def _scale_curves(rows: pd.DataFrame) -> Iterator[LossCurve]:
@@ -148,7 +162,7 @@ def draw_panel(panel: LossPanel, axes: Axes) -> None:
     axes.axhline(
         1.0, color=canvas.MUTED, linewidth=0.9, linestyle=":", label="loss before training"
     )
-    axes.set_title(f"B = {panel.batch_size}", fontsize=canvas.FONT_SIZE, color=canvas.INK)
+    axes.set_title(panel.title, fontsize=canvas.FONT_SIZE, color=canvas.INK)
     canvas.style_axes(axes, "step (updates)", "")
 
 

@@ -117,7 +117,7 @@ def compute_theory(group: GroupFit, comparison: PointComparison) -> TheoryPlot:
 def _find_range(group: GroupFit, comparison: PointComparison) -> tuple[float, float]:
     """Return an axis for the measurement and the closest theories, others up to a reach."""
     inside = [edge for edge in group.edges if edge.censored is Censoring.NONE]
-    ends = np.array([end for edge in inside for end in (edge.lr_max, *edge.lr_max_ci)])
+    ends = np.array([end for edge in inside for end in (edge.median, *edge.median_ci)])
     ends = ends[(ends > 0) & np.isfinite(ends)]
     curves = [found.curve.lr_max for found in comparison.agreements]
     wanted = np.concatenate([ends, *curves[: len(_STYLES)]])
@@ -184,7 +184,8 @@ def draw_theory(plot: TheoryPlot, axes: Axes) -> None:
         _draw_name(line, axes)
         if not line.bold:
             _draw_number(line, axes)
-    points.draw_max_lr(plot.group.edges, plot.lr_range, axes)
+    measured, marks = points.place_points(plot.group), points.choose_marks(plot.group)
+    points.draw_points(measured, marks, plot.lr_range, axes)
     canvas.style_axes(axes, "", "largest stable learning rate, LR_max")
     canvas.scale_log_axis(axes, *plot.lr_range)
     sizes = [edge.batch_size for edge in plot.group.edges]

@@ -1,4 +1,4 @@
-"""`scaling-sweep recommend`: a learning rate for a batch size."""
+"""`scaling-sweep recommend`: a learning rate, or a damping, for a batch size."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 @click.option(
     "--batch-size", "-b", type=click.IntRange(min=1), required=True, help="Examples per step."
 )
+@click.option(
+    "--lr",
+    type=click.FloatRange(0, min_open=True),
+    help="Learning rate to train at, where the damping was searched.",
+)
 @click.option("--optimizer", "-o", help="Which optimizer, where the table has several.")
 @click.option(
     "--safety",
     type=click.FloatRange(0, 1, min_open=True),
     default=None,
-    help="Share of the largest stable lr to train at; default 0.5.",
+    help="Share of the largest stable lr to train at, or what the smallest stable damping is "
+    "divided by; default 0.5.",
 )
 @click.option("--map", "rename", type=MAPPING, multiple=True, help="As for fit.")
 @click.option("--criterion", type=CRITERION, help="As for fit.")
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
 def command(
     results: Path,
     batch_size: int,
+    lr: float | None,
     optimizer: str | None,
     safety: float | None,
     rename: tuple[tuple[str, str], ...],
@@ -39,11 +46,13 @@ def command(
 ) -> None:
     """Recommend a learning rate for a batch size from measured edges.
 
+    Where the damping was searched, recommend a damping for a batch size and a learning rate.
     Where no law could be fitted, nothing is recommended and the exit status is 1.
 
     \b
-    Example:
+    Examples:
       scaling-sweep recommend runs/digits/results.parquet --batch-size 2048 --optimizer adam
+      scaling-sweep recommend runs/digits_damping/results.parquet --batch-size 64 --lr 0.1
     """
     import dataclasses
     import json
@@ -52,7 +61,7 @@ def command(
     from scaling_sweep.study import open_study
 
     fit = open_study(results, rename=dict(rename), criterion=criterion).fit
-    advice = recommend(fit, batch_size, optimizer, SAFETY if safety is None else safety)
+    advice = recommend(fit, batch_size, optimizer, SAFETY if safety is None else safety, lr)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(advice), indent=2))
     else:

@@ -16,6 +16,7 @@ from analysis.formatting import (
     group_title,
 )
 from analysis.sentences import (
+    describe_apart,
     describe_naive_slope,
     describe_sensitivity,
     describe_trials,
@@ -23,7 +24,7 @@ from analysis.sentences import (
 )
 
 if TYPE_CHECKING:
-    from analysis.forecast import Recommendation
+    from analysis.forecast import DampingRecommendation, Recommendation
     from analysis.summaries import Fit, GroupFit
 
 _OUTCOME_STYLES = {"confirmed": "green", "refuted": "red", "inconclusive": "yellow"}
@@ -56,25 +57,34 @@ def _show_group(group: "GroupFit", title: str, console: Console) -> None:
     console.rule(Text(title, style="bold"), align="left", style="dim")
     console.print(Text(headline(group), style="bold"))
     console.print(Text(describe_naive_slope(group)))
+    if group.apart is not None:
+        console.print(Text(describe_apart(group)))
     console.print(Text(describe_trials(group), style="dim"))
     if group.sensitivity:
         console.print(Text(describe_sensitivity(group), style="dim"))
     for warning in group.warnings:
         console.print(Text(f"Warning: {warning}", style="yellow"))
     console.print()
+    console.print(_edges(group))
+
+
+def _edges(group: "GroupFit") -> Table:
+    """Return the median edges, in values of the axis that was searched."""
+    axis, held = group.axis, ("learning rate",) if group.axis.inverse else ()
+    beside = {"none": "", "left": "below the grid", "right": "above the grid"}
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("batch size", "LR_max", "95 % interval", "seeds", ""):
+    for name in ("batch size", *held, axis.symbol, "95 % interval", "seeds", ""):
         table.add_column(name, justify="left" if name == "" else "right")
     for edge in group.edges:
-        censored = {"none": "", "left": "below the grid", "right": "above the grid"}
         table.add_row(
             str(edge.batch_size),
-            format_rate(edge.lr_max),
-            format_lr_interval(edge.lr_max_ci),
+            *([] if edge.lr is None else [format_number(edge.lr)]),
+            format_rate(axis.show(edge.median)),
+            format_lr_interval(axis.show_interval(edge.median_ci)),
             str(edge.num_seeds),
-            censored[edge.censored],
+            beside[edge.censored.seen_on(axis)],
         )
-    console.print(table)
+    return table
 
 
 def _summary(fit: "Fit") -> Table:
@@ -97,7 +107,7 @@ def _summary(fit: "Fit") -> Table:
 
 def _prediction(group: "GroupFit") -> Text:
     """Return the predicted exponent and what became of it."""
-    if group.refused:
+    if group.refused and group.check.outcome is None:
         return Text("no law fitted", style="yellow")
     if group.check.outcome is None or group.check.predicted is None:
         return Text("none", style="dim")
@@ -105,8 +115,34 @@ def _prediction(group: "GroupFit") -> Text:
     return Text(f"{format_number(group.check.predicted)} {word}", style=_OUTCOME_STYLES[word])
 
 
-def show_recommendation(advice: "Recommendation", console: Console) -> None:
-    """Print the learning rate for a batch size, what the rules say, and what to know."""
+def show_recommendation(advice: "Recommendation | DampingRecommendation", console: Console) -> None:
+    """Print what to train with at a batch size, what the rules say, and what to know."""
+    from analysis.forecast import Recommendation
+
+    if isinstance(advice, Recommendation):
+        _show_lr(advice, console)
+    else:
+        _show_damping(advice, console)
+    for note in advice.notes:
+        console.print(Text(note, style="yellow"))
+
+
+def _show_damping(advice: "DampingRecommendation", console: Console) -> None:
+    place = f"At batch size {advice.batch_size} and lr {advice.lr:g}"
+    if advice.damping is None or advice.damping_min is None or advice.damping_min_ci is None:
+        console.print(Text(advice.refused or "", style="yellow"))
+        return
+    use = f"{place}, train with damping = {format_rate(advice.damping)}."
+    console.print(Text(use, style="bold"))
+    console.print(
+        Text(
+            f"damping_min = {format_rate(advice.damping_min)} "
+            f"{format_lr_interval(advice.damping_min_ci)}; safety factor {advice.safety:g}."
+        )
+    )
+
+
+def _show_lr(advice: "Recommendation", console: Console) -> None:
     size = advice.batch_size
     if advice.lr is None or advice.lr_max is None or advice.lr_max_ci is None:
         console.print(Text(advice.refused or "", style="yellow"))
@@ -129,5 +165,3 @@ def show_recommendation(advice: "Recommendation", console: Console) -> None:
                 style="dim",
             )
         )
-    for note in advice.notes:
-        console.print(Text(note, style="yellow"))

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.axes import Axis, AxisName
 from analysis.curvature_table import CurvatureTable
 from analysis.figures.album import Picture as Drawing
 from analysis.figures.album import draw_pictures, select_trials
 from analysis.figures.edges import compute_edges
 from analysis.figures.loss_table import read_curves
 from analysis.figures.losses import compute_losses
+from analysis.figures.points import place_points
 from analysis.results import Results
-from analysis.summaries import Censoring, Fit, GroupFit, MaxLR
+from analysis.summaries import Censoring, Fit, GroupFit, MedianEdge
 from scaling_sweep.tracking.cells import log_line, plain
-from scaling_sweep.tracking.messages import Cell, Chart, Findings, Picture, Table
+from scaling_sweep.tracking.messages import Cell, Chart, Findings, Line, Picture, Table
 from scaling_sweep.tracking.theory import TheoryFindings, find_theory
 
 # W&B shows no more rows of a table (wandb.Table.MAX_ROWS).
@@ -27,6 +29,7 @@ _NOTHING = TheoryFindings({}, (), (), ())
 _TRIAL_COLUMNS = (
     "batch_size",
     "lr",
+    "damping",
     "seed",
     "verdict",
     "reason",
@@ -104,9 +107,10 @@ def summarize(group: GroupFit) -> dict[str, Cell]:
 
 
 def _tables(group: GroupFit, trials: pd.DataFrame, losses: pd.DataFrame | None) -> Iterator[Table]:
-    columns = [name for name in _TRIAL_COLUMNS if name in trials]
+    empty = {"damping"} if group.key.axis is AxisName.LR else set()
+    columns = [name for name in _TRIAL_COLUMNS if name in trials and name not in empty]
     yield Table("tables/trials", columns, _plain_rows(trials[columns].head(MAX_ROWS)))
-    edges = pd.DataFrame([_edge_row(edge) for edge in group.edges])
+    edges = pd.DataFrame([_edge_row(edge, group.axis) for edge in group.edges])
     if not edges.empty:
         yield Table("tables/edges", list(edges.columns), _plain_rows(edges))
     panels = () if losses is None else compute_losses(trials, losses, group)
@@ -121,15 +125,19 @@ def _tables(group: GroupFit, trials: pd.DataFrame, losses: pd.DataFrame | None) 
         yield Table("tables/loss_curves", names, points[:MAX_ROWS])
 
 
-def _edge_row(edge: MaxLR) -> dict[str, object]:
+def _edge_row(edge: MedianEdge, axis: Axis) -> dict[str, object]:
+    held = {} if edge.lr is None else {"lr": edge.lr}
+    symbol = "lr_max" if axis.name is AxisName.LR else "damping_min"
+    low, high = axis.show_interval(edge.median_ci)
     return {
         "batch_size": edge.batch_size,
-        "lr_max": edge.lr_max,
-        "lr_max_low": edge.lr_max_ci[0],
-        "lr_max_high": edge.lr_max_ci[1],
-        "lr_stable": edge.lr_stable,
-        "lr_diverged": edge.lr_diverged,
-        "censored": edge.censored.value,
+        **held,
+        symbol: axis.show(edge.median),
+        f"{symbol}_low": low,
+        f"{symbol}_high": high,
+        f"{axis.name}_stable": axis.show(edge.stable),
+        f"{axis.name}_diverged": axis.show(edge.diverged),
+        "censored": edge.censored.seen_on(axis).value,
         "num_seeds": edge.num_seeds,
     }
 
@@ -155,22 +163,41 @@ def chart_edges(group: GroupFit) -> Chart:
     Returns:
         The measured edges, the laws that count and the guide lines.
     """
-    plot = compute_edges(group)
-    inside = [edge for edge in group.edges if edge.censored is Censoring.NONE]
-    sizes = [edge.batch_size for edge in inside]
+    plot, axis = compute_edges(group), group.axis
     lines = [
-        log_line("measured", sizes, [edge.lr_max for edge in inside]),
-        log_line("95 % low", sizes, [edge.lr_max_ci[0] for edge in inside]),
-        log_line("95 % high", sizes, [edge.lr_max_ci[1] for edge in inside]),
+        *(line for lr in _rates(group) for line in _measured(group, lr)),
         *(
-            log_line(f"{curve.law.name} law", curve.band.batch_size, curve.band.lr_max)
+            log_line(f"{curve.law.name} law{_at(curve.lr)}", curve.x, curve.y)
             for curve in plot.curves
         ),
-        *(log_line(guide.label, guide.batch_size, guide.lr) for guide in plot.guides),
+        *(log_line(guide.label, guide.x, guide.y) for guide in plot.guides),
     ]
+    against = "lr/B" if axis.inverse else "batch size"
     return Chart(
         "charts/edges",
-        "log10 of the largest stable learning rate against log2 of the batch size",
-        "log2(batch size)",
+        f"log10 of the {axis.edge} against log2 of {'' if axis.inverse else 'the '}{against}",
+        f"log2({against})",
         tuple(line for line in lines if line.x),
+    )
+
+
+def _rates(group: GroupFit) -> list[float | None]:
+    """Return the learning rates that were held; None alone where it is the axis."""
+    rates = sorted({edge.lr for edge in group.edges if edge.lr is not None})
+    return [*rates] or [None]
+
+
+def _at(lr: float | None) -> str:
+    """Name a learning rate that was held."""
+    return "" if lr is None else f", lr {lr:g}"
+
+
+def _measured(group: GroupFit, lr: float | None) -> tuple[Line, ...]:
+    """Return the median edges at one learning rate, with the ends of their intervals."""
+    inside = [p for p in place_points(group) if p.lr == lr and p.censored is Censoring.NONE]
+    x = [point.x for point in inside]
+    return (
+        log_line(f"measured{_at(lr)}", x, [point.y for point in inside]),
+        log_line(f"95 % low{_at(lr)}", x, [point.low for point in inside]),
+        log_line(f"95 % high{_at(lr)}", x, [point.high for point in inside]),
     )

@@ -141,9 +141,9 @@ def chart_theory(group: GroupFit, at: PointComparison) -> Chart:
     inside = [edge for edge in group.edges if edge.censored is Censoring.NONE]
     sizes = [edge.batch_size for edge in inside]
     lines = [
-        log_line("measured", sizes, [edge.lr_max for edge in inside]),
-        log_line("95 % low", sizes, [edge.lr_max_ci[0] for edge in inside]),
-        log_line("95 % high", sizes, [edge.lr_max_ci[1] for edge in inside]),
+        log_line("measured", sizes, [edge.median for edge in inside]),
+        log_line("95 % low", sizes, [edge.median_ci[0] for edge in inside]),
+        log_line("95 % high", sizes, [edge.median_ci[1] for edge in inside]),
         *(log_line(f.curve.name, f.curve.batch_size, f.curve.lr_max) for f in at.agreements),
     ]
     return Chart(

@@ -192,17 +192,16 @@ class WandbTracker(Tracker):
             )
 
     def _plan(self, packs: "Sequence[Pack]", rows: "pd.DataFrame") -> None:
-        from analysis.columns import GROUP_COLUMNS
         from analysis.criteria import Verdict
-        from analysis.summaries import GroupKey
+        from analysis.groups import split_groups
 
         # Failed trials are tried again, and count when they are.
         earlier = rows[rows["verdict"] != str(Verdict.FAILED)]
         old = []
-        for values, of_pack in earlier.groupby([*GROUP_COLUMNS, "batch_size", "pack_id"]):
-            key = GroupKey(*(str(value) for value in values[:-2]))
-            self._tally(key)["planned"] += len(of_pack)
-            old.append((key, int(str(values[-2])), of_pack))
+        for key, of_group in split_groups(earlier):
+            for (batch_size, _), of_pack in of_group.groupby(["batch_size", "pack_id"]):
+                self._tally(key)["planned"] += len(of_pack)
+                old.append((key, int(str(batch_size)), of_pack))
         for pack in packs:
             self._tally(_key_of(pack))["planned"] += pack.num_trials
         for key, batch_size, of_pack in old:
@@ -276,7 +275,10 @@ class WandbTracker(Tracker):
 
 def _key_of(pack: "Pack") -> "GroupKey":
     """Return the group a pack belongs to."""
+    from analysis.axes import AxisName
     from analysis.summaries import GroupKey
 
     trial = pack.trials[0]
-    return GroupKey(trial.task, trial.method, trial.optimizer.label, trial.start, trial.horizon)
+    axis = AxisName.LR if trial.damping is None else AxisName.DAMPING
+    shared = trial.task, trial.method, trial.optimizer.label, trial.start, trial.horizon
+    return GroupKey(*shared, axis)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from analysis.edges import find_edges, find_max_lr
+from analysis.edges import find_edges, find_median_edges
 from analysis.summaries import Check, GroupFit, GroupKey, LawFit, NaiveSlope, Outcome
 
 BATCH_SIZES = 2 ** np.arange(10)
@@ -108,7 +108,7 @@ def make_law(name: str = "saturating", optimizer: str = "sgd", kept: bool = True
         kept=kept,
         num_units=60,
         num_seeds=6,
-        num_batch_sizes=10,
+        num_places=10,
         theta=np.array(theta),
         covariance=np.diag([0.0, 0.03**2, 0.0, 0.0][: len(theta)]),
     )
@@ -125,7 +125,7 @@ def make_group(trials: pd.DataFrame, law: str = "saturating", **changes: object)
         num_trials=len(trials),
         num_failed=int((trials["verdict"] == "failed").sum()),
         seed_edges=edges,
-        edges=find_max_lr(edges),
+        edges=find_median_edges(edges),
         laws=(best,),
         law=law,
         exponent=best.exponent,

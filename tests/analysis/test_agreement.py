@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.agreement import compare, describe_exponents, rank
-from analysis.summaries import Censoring, MaxLR
+from analysis.summaries import Censoring, MedianEdge
 from analysis.theory import Bound, Confidence, Family, TheoryCurve
 
 SIZES = np.array([1.0, 4.0, 16.0, 64.0, 256.0])
@@ -30,10 +30,10 @@ def make_curve(lr_max: np.ndarray, sizes: np.ndarray = SIZES) -> TheoryCurve:
     )
 
 
-def make_edges(lr_max: np.ndarray = TRUTH, width: float = 1.1) -> list[MaxLR]:
+def make_edges(lr_max: np.ndarray = TRUTH, width: float = 1.1) -> list[MedianEdge]:
     """Return measured edges, each with an interval of a factor to both sides."""
     return [
-        MaxLR(int(b), 4, lr, (lr / width, lr * width), lr / 1.01, lr * 1.01, Censoring.NONE)
+        MedianEdge(int(b), 4, lr, (lr / width, lr * width), lr / 1.01, lr * 1.01, Censoring.NONE)
         for b, lr in zip(SIZES, lr_max, strict=True)
     ]
 
@@ -82,8 +82,8 @@ def test_sentence_names_any_stretch_of_batch_sizes(off: list[float], words: str)
 def test_censored_and_unpredicted_batch_sizes_are_left_out_and_named() -> None:
     """What the grid did not bracket, and what the theory does not cover, counts for nothing."""
     edges = make_edges()
-    edges[0] = replace(edges[0], censored=Censoring.LEFT, lr_max_ci=(0.0, 1.0))
-    edges[1] = replace(edges[1], censored=Censoring.RIGHT, lr_max_ci=(1.0, np.inf))
+    edges[0] = replace(edges[0], censored=Censoring.LEFT, median_ci=(0.0, 1.0))
+    edges[1] = replace(edges[1], censored=Censoring.RIGHT, median_ci=(1.0, np.inf))
     gap = np.where(SIZES == 256, np.nan, TRUTH)
     found = compare(edges, make_curve(gap))
     assert [ratio.batch_size for ratio in found.ratios] == [16, 64]
@@ -114,7 +114,7 @@ def test_batch_sizes_between_those_of_the_curve_are_interpolated() -> None:
 def test_open_interval_leaves_the_error_open_above() -> None:
     """A median whose interval reaches the grid's end could be any distance off."""
     edges = make_edges()
-    edges[0] = replace(edges[0], lr_max_ci=(edges[0].lr_max, np.inf))
+    edges[0] = replace(edges[0], median_ci=(edges[0].median, np.inf))
     found = compare(edges, make_curve(TRUTH))
     assert found.log_error_range is not None
     assert found.log_error_range[0] == 0

@@ -6,11 +6,11 @@ import pytest
 from scipy import optimize, stats
 
 from analysis.cells import Cells, collect_cells
-from analysis.edges import bracket_edge, find_edges, find_max_lr
+from analysis.edges import bracket_edge, find_edges, find_median_edges
 from analysis.likelihood import bracket_likelihood
 from analysis.medians import fit_medians
 from analysis.simulate import Design, simulate_table
-from analysis.summaries import Censoring, Edge
+from analysis.summaries import Censoring, Edge, Place
 
 # Nelson 1982, turbine wheels: hours, wheels without a crack, wheels with one.
 HOURS = np.array([4, 10, 14, 18, 22, 26, 30, 34, 38, 42, 46.0])
@@ -70,7 +70,7 @@ def test_edges_of_a_simulated_table_bracket_every_unit() -> None:
     table = simulate_table(lambda b: 0.01 * b, Design(), np.random.default_rng(0))
     edges = find_edges(table.sample(frac=1, random_state=0))
     assert len(edges) == 60
-    ratios = [edge.lr_diverged / edge.lr_stable for edge in edges]
+    ratios = [edge.diverged / edge.stable for edge in edges]
     assert ratios == pytest.approx([2**0.5] * 60)
 
 
@@ -78,7 +78,9 @@ def turbine_cells() -> Cells:
     """Return the turbine wheels as cells of a single batch size."""
     low = np.concatenate([np.full(HOURS.size, -np.inf), np.log(HOURS)])
     high = np.concatenate([np.log(HOURS), np.full(HOURS.size, np.inf)])
-    return Cells(np.ones(low.size), low, high, np.concatenate([CRACKED, SOUND])[None])
+    return Cells(
+        np.zeros(low.size, int), low, high, np.concatenate([CRACKED, SOUND])[None], (Place(1),)
+    )
 
 
 def test_turbine_wheels_give_the_published_estimates() -> None:
@@ -139,10 +141,10 @@ def test_median_interval_is_students_when_edges_are_known_exactly() -> None:
     ]
     pooled = np.sqrt(log_edges.var(1, ddof=1).mean())
     half = stats.t.ppf(0.975, 15) * pooled / np.sqrt(6)
-    for found, row in zip(find_max_lr(edges), log_edges, strict=True):
-        assert np.log(found.lr_max) == pytest.approx(row.mean(), abs=1e-4)
+    for found, row in zip(find_median_edges(edges), log_edges, strict=True):
+        assert np.log(found.median) == pytest.approx(row.mean(), abs=1e-4)
         expected = [row.mean() - half, row.mean() + half]
-        assert np.log(found.lr_max_ci) == pytest.approx(expected, abs=2e-3)
+        assert np.log(found.median_ci) == pytest.approx(expected, abs=2e-3)
 
 
 def test_median_beyond_the_grid_has_an_open_interval() -> None:
@@ -150,42 +152,42 @@ def test_median_beyond_the_grid_has_an_open_interval() -> None:
     table = simulate_table(
         lambda b: 0.1 * b, Design(batch_sizes=(1, 2, 4, 8)), np.random.default_rng(0)
     )
-    *_, last = find_max_lr(find_edges(table[table["lr"] < 0.35]))
+    *_, last = find_median_edges(find_edges(table[table["lr"] < 0.35]))
     assert last.censored is Censoring.RIGHT
-    assert last.lr_max == pytest.approx(last.lr_stable)
-    assert 0 < last.lr_max_ci[0] < 0.8
-    assert last.lr_max_ci[1] == np.inf
-    first, *_ = find_max_lr(find_edges(table[table["lr"] > 0.25]))
+    assert last.median == pytest.approx(last.stable)
+    assert 0 < last.median_ci[0] < 0.8
+    assert last.median_ci[1] == np.inf
+    first, *_ = find_median_edges(find_edges(table[table["lr"] > 0.25]))
     assert first.censored is Censoring.LEFT
-    assert first.lr_max == pytest.approx(first.lr_diverged)
-    assert first.lr_max_ci[0] == 0
-    assert first.lr_max_ci[1] < np.inf
+    assert first.median == pytest.approx(first.diverged)
+    assert first.median_ci[0] == 0
+    assert first.median_ci[1] < np.inf
 
 
 def test_interval_holds_the_known_end_where_seeds_have_grids_of_their_own() -> None:
     """One seed stable far up, the other's grid ended early: LR_max is known to exceed both."""
     edges = [Edge(8, 0, 1.0, np.inf), Edge(8, 1, 4.0, np.inf)]
     edges += [Edge(size, seed, 0.1, 0.2) for size in (1, 2, 4) for seed in (0, 1)]
-    *_, last = find_max_lr(edges)
+    *_, last = find_median_edges(edges)
     assert last.censored is Censoring.RIGHT
-    assert last.lr_max_ci[0] <= last.lr_max == pytest.approx(2.0)
-    assert last.lr_max_ci[1] == np.inf
+    assert last.median_ci[0] <= last.median == pytest.approx(2.0)
+    assert last.median_ci[1] == np.inf
 
 
 def test_bracket_open_at_both_ends_is_no_edge() -> None:
     """Splits that are equally good everywhere say nothing of where the edge is."""
-    assert find_max_lr([Edge(8, 0, 0.0, np.inf)]) == ()
-    [found] = find_max_lr(
+    assert find_median_edges([Edge(8, 0, 0.0, np.inf)]) == ()
+    [found] = find_median_edges(
         [Edge(8, 0, 0.0, np.inf), Edge(8, 1, 0.0, np.inf), Edge(8, 2, 0.5, np.inf)]
     )
-    assert (found.num_seeds, found.lr_max) == (1, 0.5)
+    assert (found.num_seeds, found.median) == (1, 0.5)
 
 
 def test_one_seed_reports_its_bracket() -> None:
     """Without a second seed there is no spread: the interval is the bracket."""
     edges = [Edge(2**i, 0, 0.1 * 2**i, 0.2 * 2**i) for i in range(5)]
-    assert [m.lr_max_ci for m in find_max_lr(edges)] == [
-        pytest.approx((e.lr_stable, e.lr_diverged)) for e in edges
+    assert [m.median_ci for m in find_median_edges(edges)] == [
+        pytest.approx((e.stable, e.diverged)) for e in edges
     ]
 
 
@@ -196,8 +198,8 @@ def test_median_interval_covers_as_often_as_it_says() -> None:
     hits = []
     for _ in range(150):
         table = simulate_table(lambda b: 0.1 * b**0.7, design, rng)
-        for found in find_max_lr(find_edges(table)):
-            low, high = found.lr_max_ci
+        for found in find_median_edges(find_edges(table)):
+            low, high = found.median_ci
             hits.append(low <= 0.1 * found.batch_size**0.7 <= high)
     # 600 intervals, four at a time share a spread: standard error about .01.
     assert np.mean(hits) == pytest.approx(0.95, abs=0.035)

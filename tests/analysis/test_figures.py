@@ -48,22 +48,22 @@ def fail(trials: pd.DataFrame, rows: pd.Series) -> pd.DataFrame:
 def test_guides_have_the_slope_they_are_named_after() -> None:
     """Log-log slopes of the drawn lines are 1 and 1/2, through the reported law's first point."""
     slopes = {
-        guide.label: np.diff(np.log(guide.lr)) / np.diff(np.log(guide.batch_size))
+        guide.label: np.diff(np.log(guide.y)) / np.diff(np.log(guide.x))
         for guide in compute_edges(GROUP).guides
     }
 
     assert slopes == {"slope 1": pytest.approx(1.0), "slope ½": pytest.approx(0.5)}
     first = true_lr_max("sgd", np.array([1]))[0]
-    assert compute_edges(GROUP).guides[0].lr[0] == pytest.approx(first, rel=0.01)
+    assert compute_edges(GROUP).guides[0].y[0] == pytest.approx(first, rel=0.01)
 
 
 def test_the_axis_holds_every_finite_bracket_and_guide() -> None:
     """Nothing that is known lies outside the vertical axis."""
     plot = compute_edges(GROUP)
-    low, high = plot.lr_range
+    low, high = plot.y_range
 
-    ends = [end for edge in plot.brackets for end in (edge.lr_stable, edge.lr_diverged)]
-    ends += [end for guide in plot.guides for end in guide.lr]
+    ends = [end for edge in plot.brackets for end in (edge.stable, edge.diverged)]
+    ends += [end for guide in plot.guides for end in guide.y]
     assert low < min(ends)
     assert max(ends) <= high * (1 + 1e-9)
 
@@ -73,10 +73,10 @@ def test_the_reported_law_is_drawn_on_top_and_follows_the_truth() -> None:
     plot = compute_edges(GROUP)
 
     assert [curve.reported for curve in plot.curves] == [False, False, True]
-    band = plot.curves[-1].band
-    np.testing.assert_allclose(band.lr_max, true_lr_max("sgd", band.batch_size))
-    assert band.batch_size[0] < 1
-    assert band.batch_size[-1] > 512
+    curve = plot.curves[-1]
+    np.testing.assert_allclose(curve.y, true_lr_max("sgd", curve.x))
+    assert curve.x[0] < 1
+    assert curve.x[-1] > 512
 
 
 def test_a_law_that_does_not_count_is_not_drawn() -> None:
@@ -91,7 +91,7 @@ def test_curves_end_where_the_data_end_without_replacement() -> None:
     laws = (replace(make_law(), num_examples=600),)
     plot = compute_edges(replace(GROUP, laws=laws, num_examples=600))
 
-    assert plot.curves[0].band.batch_size[-1] == pytest.approx(600)
+    assert plot.curves[0].x[-1] == pytest.approx(600)
 
 
 def test_seeds_stand_beside_each_other_near_their_batch_size() -> None:
@@ -111,7 +111,7 @@ def test_guides_start_from_a_measured_edge() -> None:
 
     guide = compute_edges(refuse(high)).guides[0]
 
-    assert (guide.batch_size[0], guide.lr[0]) == (first.batch_size, first.lr_max)
+    assert (guide.x[0], guide.y[0]) == (first.batch_size, first.median)
     alone = make_group(simulate_trials(batch_sizes=np.array([8])))
     assert compute_edges(refuse(alone)).guides == ()
 
@@ -126,7 +126,7 @@ def test_cells_hold_the_share_of_measured_trials_that_were_stable() -> None:
         index="lr", columns="batch_size", values="stable", aggfunc="mean"
     )
     np.testing.assert_allclose(grid.stable_share, expected.to_numpy())
-    np.testing.assert_allclose(grid.lr, expected.index)
+    np.testing.assert_allclose(grid.value, expected.index)
     assert grid.num_failed.sum() == RATES.size
     assert grid.num_failed[:, 2].tolist() == [1] * RATES.size
 
@@ -150,9 +150,9 @@ def test_many_different_rates_share_rows_without_losing_trials() -> None:
     trials = TRIALS.assign(lr=TRIALS["lr"] * np.exp(rng.uniform(-0.1, 0.1, len(TRIALS))))
     grid = compute_outcomes(fail(trials, pd.Series(True, trials.index)), GROUP)
 
-    assert grid.lr.size <= 60
+    assert grid.value.size <= 60
     assert grid.num_failed.sum() == len(trials)
-    nearest = np.abs(np.log(trials["lr"].to_numpy()[:, None] / grid.lr)).min(axis=1)
+    nearest = np.abs(np.log(trials["lr"].to_numpy()[:, None] / grid.value)).min(axis=1)
     span = np.log(trials["lr"].max() / trials["lr"].min())
     assert nearest.max() <= span / 60 / 2 + 1e-8
 
@@ -161,7 +161,7 @@ def test_the_edge_over_the_grid_is_the_fits() -> None:
     """The drawn line is LR_max of each column, and a column without one has none."""
     grid = compute_outcomes(TRIALS, replace(GROUP, edges=GROUP.edges[1:]))
 
-    np.testing.assert_array_equal(grid.lr_max, [np.nan, *(e.lr_max for e in GROUP.edges[1:])])
+    np.testing.assert_array_equal(grid.edge, [np.nan, *(e.median for e in GROUP.edges[1:])])
 
 
 def test_an_empty_figure_is_an_error_that_says_so() -> None:

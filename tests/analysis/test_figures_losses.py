@@ -26,7 +26,7 @@ def draw_one(loss: list[float], **columns: object) -> LossCurve:
     chosen = (
         (TRIALS["batch_size"] == edge.batch_size)
         & (TRIALS["seed"] == edge.seed)
-        & (TRIALS["lr"] == edge.lr_diverged)
+        & (TRIALS["lr"] == edge.diverged)
     )
     trial = TRIALS[chosen].assign(first_nonfinite_step=pd.NA, **columns)
     curve = pd.DataFrame(
@@ -93,7 +93,7 @@ def test_a_blow_up_between_points_is_marked_too() -> None:
     """Where a thinned curve misses the step, the table's first step that was not finite counts."""
     edge = GROUP.seed_edges[0]
     trials = TRIALS.assign(first_nonfinite_step=pd.array([7] * len(TRIALS), dtype="Int64"))
-    trials = trials[(trials["lr"] == edge.lr_diverged) & (trials["seed"] == edge.seed)]
+    trials = trials[(trials["lr"] == edge.diverged) & (trials["seed"] == edge.seed)]
     curves = pd.DataFrame(
         {"trial_id": trials["trial_id"], "step": [[1, 2]] * len(trials),
          "loss": [[1.0, 1.5]] * len(trials)}

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from analysis.bands import law_band, predict_lr_max
+from analysis.bands import law_band, predict_edge
 from analysis.bootstrap import bootstrap_half_width, resample_seeds
 from analysis.cells import collect_cells
 from analysis.checks import check_exponent
-from analysis.edges import find_edges, find_max_lr
+from analysis.edges import find_edges, find_median_edges
 from analysis.fitting import fit_laws
 from analysis.laws import LAWS, find_law
 from analysis.likelihood import bracket_likelihood
@@ -38,7 +38,7 @@ def slow_log_likelihood(edges: tuple[Edge, ...], name: str, x: np.ndarray) -> fl
     for edge in edges:
         log_lr = law.predict(x[None, :-1], np.log([float(edge.batch_size)]))[0, 0]
         with np.errstate(divide="ignore"):
-            ends = np.log([edge.lr_stable, edge.lr_diverged])
+            ends = np.log([edge.stable, edge.diverged])
         low, high = stats.norm.cdf(ends, log_lr, np.exp(x[-1]))
         total += np.log(max(high - low, 1e-300))
     return total
@@ -134,7 +134,7 @@ def test_resampled_seeds_are_fits_to_the_resampled_edges() -> None:
     again = collect_cells(copies)
     weights = np.array(
         [
-            sum(e.batch_size == b and np.isclose(np.log(e.lr_stable), lo) for e in copies)
+            sum(e.batch_size == b and np.isclose(np.log(e.stable), lo) for e in copies)
             for b, lo in zip(again.batch_size, again.low, strict=True)
         ]
     )
@@ -259,7 +259,7 @@ def test_band_of_a_known_line_is_the_textbook_one() -> None:
     se = np.sqrt(power.phi * s2 * (1 / 16 + (at - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()))
     half = stats.t.ppf(0.975, 6) * se  # 8 batch sizes, 2 parameters
     band = law_band(group_of((power,)), power, np.exp(at))
-    assert np.log(band.lr_max) == pytest.approx(np.polyval(line, at), abs=1e-3)
+    assert np.log(band.median) == pytest.approx(np.polyval(line, at), abs=1e-3)
     assert np.log(band.high) == pytest.approx(np.polyval(line, at) + half, abs=1e-2)
     assert np.log(band.low) == pytest.approx(np.polyval(line, at) - half, abs=1e-2)
 
@@ -269,12 +269,12 @@ def test_prediction_spans_all_kept_laws() -> None:
     laws = fit_laws(simulate_edges(0))
     group = group_of(laws)
     size = np.array([1, 30, 512, 4096])
-    band = predict_lr_max(group, size)
+    band = predict_edge(group, size)
     bands = [law_band(group, law, size) for law in laws if law.kept]
     assert len(bands) > 1
     assert band.low.tolist() == np.min([b.low for b in bands], axis=0).tolist()
     assert band.high.tolist() == np.max([b.high for b in bands], axis=0).tolist()
-    assert band.lr_max.tolist() == law_band(group, laws[0], size).lr_max.tolist()
+    assert band.median.tolist() == law_band(group, laws[0], size).median.tolist()
 
 
 def test_prediction_at_the_full_batch_is_the_plateau() -> None:
@@ -286,10 +286,10 @@ def test_prediction_at_the_full_batch_is_the_plateau() -> None:
     group = group_of(laws, 1000)
     plateau = next(law for law in laws if law.name == "saturating")
     band = law_band(group, plateau, 1000)
-    assert band.lr_max[0] == pytest.approx(plateau.parameters["eta_inf"])
+    assert band.median[0] == pytest.approx(plateau.parameters["eta_inf"])
     assert band.low[0] < 2 < band.high[0]
     power = next(law for law in laws if law.name == "power")
-    assert np.isnan(law_band(group, power, 1000).lr_max[0])
+    assert np.isnan(law_band(group, power, 1000).median[0])
 
 
 def test_band_far_beyond_the_data_stays_within_the_slopes_of_the_law() -> None:
@@ -297,7 +297,7 @@ def test_band_far_beyond_the_data_stays_within_the_slopes_of_the_law() -> None:
     rng = np.random.default_rng(1)
     edges = find_edges(simulate_table(lambda b: 2 / (1 + 3000 / b), Design(), rng))
     laws = fit_laws(edges)
-    group = replace(group_of(laws), edges=find_max_lr(edges))
+    group = replace(group_of(laws), edges=find_median_edges(edges))
     law = next(law for law in laws if law.name == "saturating")
     inside, outside = law_band(group, law, 512), law_band(group, law, 512 * 16)
     assert inside.low[0] <= outside.low[0]
@@ -308,7 +308,7 @@ def test_band_far_beyond_the_data_stays_within_the_slopes_of_the_law() -> None:
 def test_refused_group_predicts_nothing() -> None:
     """Where no law was fitted there is no prediction either, with the same reason."""
     with pytest.raises(ValueError, match="too few edges"):
-        predict_lr_max(group_of(()), 8)
+        predict_edge(group_of(()), 8)
 
 
 def test_every_law_is_tried() -> None:

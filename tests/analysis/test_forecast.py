@@ -68,7 +68,7 @@ def test_the_rules_scale_the_nearest_measured_edge() -> None:
     """The linear and the square-root rule start from the nearest batch size in ratio."""
     advice = recommend(FIT, 3000, "sgd")
 
-    lr_max = SGD.edges[-1].lr_max
+    lr_max = SGD.edges[-1].median
     assert advice.nearest_batch_size == 512
     assert [rule.lr_max for rule in advice.rules] == pytest.approx(
         [lr_max * 3000 / 512, lr_max * np.sqrt(3000 / 512)]

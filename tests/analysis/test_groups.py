@@ -207,7 +207,7 @@ def test_full_batch_without_replacement_is_left_out_of_the_laws() -> None:
     table = simulate_table(truth, design, rng).assign(sampling="epoch", num_examples=512)
     group = fit_one(table)
     assert [edge.batch_size for edge in group.edges][-1] == 512
-    assert group.laws[0].num_batch_sizes == 6
+    assert group.laws[0].num_places == 6
     assert group.num_examples == 512
     assert any("Batch size 512 is all the data" in text for text in group.warnings)
 
@@ -296,7 +296,7 @@ def test_fit_json_has_the_keys_of_schema_1(tmp_path: Path) -> None:
     assert (data["schema"], data["source"]) == (1, "table.csv")
     [group] = data["groups"]
     assert list(group) == [
-        *("task", "method", "optimizer", "start", "horizon", "num_trials", "num_failed"),
+        *("task", "method", "optimizer", "start", "horizon", "axis", "num_trials", "num_failed"),
         *("edges", "laws", "law", "exponent", "exponent_ci", "naive_slope", "check"),
         *("warnings", "refused"),
     ]

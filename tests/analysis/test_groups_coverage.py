@@ -73,4 +73,4 @@ def test_any_table_gets_an_answer(seed: int) -> None:
     [group] = fit.groups
     assert (group.refused is None) == (group.exponent_ci is not None) == bool(group.laws)
     for edge in group.edges:
-        assert edge.lr_max_ci[0] <= edge.lr_max <= edge.lr_max_ci[1]
+        assert edge.median_ci[0] <= edge.median <= edge.median_ci[1]

@@ -39,7 +39,7 @@ def test_prediction_is_the_formula_in_natural_units(law: Law) -> None:
         "saturating": lambda: found["eta_inf"] / (1 + (bend / b) ** p),
         "surge": lambda: 2 * found["eta_peak"] / ((bend / b) ** p + (b / bend) ** found["q"]),
     }[law.name]()
-    assert law.lr_max(theta, b) == pytest.approx(expected, rel=1e-12)
+    assert law.edge(theta, b) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
@@ -52,10 +52,10 @@ def test_exponent_is_the_slope_at_small_batches(law: Law) -> None:
 
 def test_saturating_law_reaches_its_plateau_without_noise() -> None:
     """At infinite effective batch size LR_max is eta_inf, and a surge has fallen to 0."""
-    assert Saturating().lr_max(np.array([1.0, np.log(2 / 30), np.log(30)]), [np.inf])[
+    assert Saturating().edge(np.array([1.0, np.log(2 / 30), np.log(30)]), [np.inf])[
         0
     ] == pytest.approx(2.0)
-    assert Surge().lr_max(np.array([0.5, 0.0, 3.0, 0.5]), [np.inf])[0] == 0.0
+    assert Surge().edge(np.array([0.5, 0.0, 3.0, 0.5]), [np.inf])[0] == 0.0
 
 
 def test_surge_without_fall_is_the_saturating_law() -> None:
@@ -70,7 +70,7 @@ def test_least_squares_edge_is_a_saturating_law() -> None:
     d = 64
     b = 2.0 ** np.arange(10)
     theta = np.array([1.0, np.log(2 / (d + 1)), np.log(d + 1)])
-    assert Saturating().lr_max(theta, b) == pytest.approx(2 * b / (b + d + 1))
+    assert Saturating().edge(theta, b) == pytest.approx(2 * b / (b + d + 1))
 
 
 def test_power_law_gives_the_certified_fit_of_danwood() -> None:
@@ -80,10 +80,10 @@ def test_power_law_gives_the_certified_fit_of_danwood() -> None:
     law = Power()
 
     def jacobian(theta: np.ndarray) -> np.ndarray:
-        return law.lr_max(theta, x)[:, None] * law.gradient(theta[None], np.log(x))[0]
+        return law.edge(theta, x)[:, None] * law.gradient(theta[None], np.log(x))[0]
 
     fit = optimize.least_squares(
-        lambda theta: law.lr_max(theta, x) - y,
+        lambda theta: law.edge(theta, x) - y,
         np.array([3.0, 0.0]),
         jac=jacobian,
         xtol=1e-15,

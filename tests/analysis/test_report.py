@@ -149,7 +149,7 @@ def test_every_edge_has_its_row() -> None:
     group = make_group(simulate_trials(rates=np.geomspace(0.3, 2, 7)))
 
     for edge in group.edges:
-        assert f"{edge.batch_size} {format_rate(edge.lr_max)} [" in text
+        assert f"{edge.batch_size} {format_rate(edge.median)} [" in text
     assert "edge below the grid" in text
     assert "edge above the grid" in text
 

@@ -80,7 +80,7 @@ def test_a_theory_off_by_two_is_shown_as_off_by_two() -> None:
             if (row.quantity, row.matrix, row.seed) == ("largest eigenvalue", "Hessian", 0)
         ),
     )
-    edges = [replace(e, lr_max=0.15, lr_max_ci=(0.14, 0.16)) for e in GROUP.edges]
+    edges = [replace(e, median=0.15, median_ci=(0.14, 0.16)) for e in GROUP.edges]
     text = Page(render(replace(GROUP, edges=tuple(edges)), curvature=table)).text
 
     assert "edge of stability derived, upper bound 0.69 0.5 0.5 0.5 0.5 0.00" in text

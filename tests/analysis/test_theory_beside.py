@@ -31,7 +31,7 @@ FOUND = compare_theories(SGD, TABLE)
 def place_edges(lr_max: np.ndarray) -> GroupFit:
     """Return a group whose measured LR_max is exactly this."""
     edges = [
-        replace(edge, lr_max=lr, lr_max_ci=(lr / 1.05, lr * 1.05))
+        replace(edge, median=lr, median_ci=(lr / 1.05, lr * 1.05))
         for edge, lr in zip(SGD.edges, lr_max, strict=True)
     ]
     return replace(SGD, edges=tuple(edges))

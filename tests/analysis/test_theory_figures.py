@@ -62,7 +62,7 @@ def test_the_axis_holds_the_measurement_and_the_closest_theories() -> None:
     """Every measured interval and the three bold curves lie inside; the rest are named anyway."""
     plot = compute_theory(SGD, FOUND.nearest)
     shown = [line.curve.lr_max for line in plot.lines if line.bold]
-    shown += [np.array(edge.lr_max_ci) for edge in SGD.edges]
+    shown += [np.array(edge.median_ci) for edge in SGD.edges]
     values = np.concatenate(shown)
     values = values[np.isfinite(values)]
 
