@@ -15,7 +15,9 @@ HEAVY = ("torch", "ray", "wandb")
 LIGHT_MODULES = [
     "scaling_sweep",
     "scaling_sweep.cli",
-    *(f"scaling_sweep.cli.{name}" for name in COMMANDS),
+    *(f"scaling_sweep.cli.{name.replace('-', '_')}" for name in COMMANDS),
+    "scaling_sweep.starting",
+    "scaling_sweep.probing.findings",
     "scaling_sweep.cli.predictions",
     "scaling_sweep.cli.showing",
     "scaling_sweep.cli.showing_theory",

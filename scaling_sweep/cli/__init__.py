@@ -15,6 +15,8 @@ COMMANDS = {
     "status": "Say how far a run is.",
     "fit": "Fit laws to a table of trials and hold the exponents against theory.",
     "recommend": "Recommend a learning rate for a batch size from measured edges.",
+    "new-task": "Write a task of your own to begin with, and a sweep file beside it.",
+    "check-task": "Look at a task from all sides and say what a sweep would meet.",
     "tasks": "List tasks, optimizers and methods.",
     "doctor": "Look whether everything is there that a run needs, and say what to mend.",
 }
@@ -31,7 +33,7 @@ class _LazyGroup(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"scaling_sweep.cli.{cmd_name}").command
+        command = importlib.import_module(f"scaling_sweep.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -42,5 +42,26 @@ class _Criterion(click.ParamType["Criterion"]):
             self.fail(str(error))
 
 
+class _Argument(click.ParamType[tuple[str, object]]):
+    """``NAME=VALUE``, the value as a sweep file writes it."""
+
+    name = "NAME=VALUE"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, object]:
+        """Split at the first equals sign and read the value as YAML."""
+        import yaml
+
+        name, separator, written = value.partition("=")
+        if not (name and separator):
+            self.fail(f"{value!r} is not NAME=VALUE; write for example width=32")
+        try:
+            return name, yaml.safe_load(written)
+        except yaml.YAMLError:
+            self.fail(f"{written!r} is no value; write it as in a sweep file, e.g. width=32")
+
+
+ARGUMENT = _Argument()
 MAPPING = _Mapping()
 CRITERION = _Criterion()
