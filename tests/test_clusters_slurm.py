@@ -116,7 +116,9 @@ def study(slurm: PrivateSlurm, tmp_path: Path) -> Iterator[Study]:
     (tmp_path / "sweeps" / "clusters" / "slurm.yaml").write_text("kind: slurm\ncpus: 1\n")
     (tmp_path / "x.yaml").write_text(SWEEP.replace("STEPS", "20"))
     yield Study(tmp_path, slurm)
-    slurm.ask("scancel", "--user", str(os.getuid()), "--wait")
+    slurm.ask("scancel", "--user", str(os.getuid()))
+    while slurm.ask("squeue", "-h"):
+        time.sleep(0.2)
 
 
 def wait_until(ready: Callable[[], object], study: Study, number: str) -> None:

@@ -119,8 +119,8 @@ def secured(config: dict[str, Any], token: Path) -> dict[str, Any]:
 
 
 _ENVIRONMENT = (
-    f"unset RAY_AUTH_TOKEN; export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$HOME{_REMOTE_TOKEN[1:]}; "
-    + exports()
+    "unset RAY_AUTH_TOKEN; export RAY_AUTH_MODE=token "
+    f"RAY_AUTH_TOKEN_PATH=$HOME{_REMOTE_TOKEN[1:]}; {exports()}"
 )
 
 
