@@ -194,6 +194,11 @@ def train_packs(
             f"a pack asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs, the cluster has "
             f"{capacity.cpus:g} and {capacity.gpus:g}; lower resources in the sweep file"
         )
+    if ray.util.client.ray.is_connected():
+        from scaling_sweep.driver_relay import train_packs_there
+
+        with _sigterm_as_sigint():
+            return train_packs_there(packs, order, capacity, store, watchers)
     searcher = _PackSearcher(packs)
     collector = _Collector(searcher, store, watchers)
     trainable = tune.with_resources(

@@ -97,10 +97,8 @@ def _options(word: str, verbose: bool) -> dict[str, Any]:
     address = running_address(verbose) if word == "auto" else word
     check_cluster(address)
     # What is not started here does not inherit our environment.
-    options: dict[str, Any] = {
-        "address": address,
-        "runtime_env": {"env_vars": dict(WORKER_ENVIRONMENT)},
-    }
+    variables = {**_QUIET_ENVIRONMENT, **WORKER_ENVIRONMENT}
+    options: dict[str, Any] = {"address": address, "runtime_env": {"env_vars": variables}}
     return options if address.startswith(CLIENT) else {**options, "include_dashboard": False}
 
 

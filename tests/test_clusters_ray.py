@@ -1,0 +1,259 @@
+"""Sweeps on a real Ray of two nodes with token authentication, on ports of its own."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.results import read_results
+from scaling_sweep.clusters.tokens import write_token
+from scaling_sweep.planning import plan_packs
+from scaling_sweep.rows import rows_of_result
+from scaling_sweep.spec import load_sweep
+from scaling_sweep.tasks.loading import load_task
+from scaling_sweep.training.pack import train_pack
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE_S = 180
+VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS")
+SWEEP = """\
+# Does it run?
+name: tiny
+task: noted_task:task
+parameters:
+  optimizer: {values: [sgd]}
+  batch_size: {values: [4, 8, 16, 32]}
+  lr: {values: [0.01, 0.1, 1.0e+10]}
+seeds: 2
+horizon: {steps: 40}
+engine: vmap
+"""
+# Notes on which node a worker trains, and stays there long enough for the other to get some.
+TASK = '''
+"""A task that notes where it is trained."""
+
+import os
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from scaling_sweep.tasks.task import Task
+
+
+def task():
+    if "RAY_NODE_ID" in os.environ:
+        time.sleep(1)
+        (Path(__file__).parent / f"node-{os.environ['RAY_NODE_ID']}").touch()
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(100, 4, generator=generator)
+    return Task("own", "Notes.", lambda: nn.Linear(4, 1), nn.functional.mse_loss,
+                inputs=inputs, targets=inputs.sum(1, keepdim=True))
+'''
+
+
+@dataclass(frozen=True)
+class TwoNodes:
+    """A Ray of two nodes, each with one core.
+
+    Attributes:
+        address: Of its head.
+        client: The same for Ray's client.
+        token: The file that lets one in.
+    """
+
+    address: str
+    client: str
+    token: Path
+
+
+def free_port() -> int:
+    """Return a port that nobody uses and Ray gives to no worker."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port > 20_000:
+            return port
+
+
+def environment(**more: object) -> dict[str, str]:
+    """Return this process's environment without Ray's variables."""
+    plain = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    return {**plain, "PYTHONPATH": str(ROOT), **{name: str(more[name]) for name in more}}
+
+
+@contextmanager
+def node(folder: Path, token: Path, *options: str) -> Iterator[None]:
+    """Run one Ray node until the block ends."""
+    words = ["start", "--block", "--disable-usage-stats", "--num-cpus=1", "--num-gpus=0"]
+    words += ["--dashboard-agent-listen-port=0", "--min-worker-port=0", "--max-worker-port=0"]
+    variables = environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=token)
+    with (folder / f"{len(list(folder.iterdir()))}.log").open("w") as log:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("ray")), *words, *options],
+            env=variables,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[TwoNodes]:
+    """Start one Ray of two nodes for all tests of this file."""
+    port, client = free_port(), free_port()
+    # Not in pytest's folder: its path is too long for sockets.
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "logs").mkdir()
+        write_token(folder / "token")
+        address = f"127.0.0.1:{port}"
+        head = [f"--port={port}", "--node-ip-address=127.0.0.1", f"--temp-dir={folder}/r"]
+        head += ["--head", "--include-dashboard=false"]
+        if find_spec("grpc") is not None:
+            head.append(f"--ray-client-server-port={client}")
+        with node(folder / "logs", folder / "token", *head):
+            wait_for_port(port)
+            with node(folder / "logs", folder / "token", f"--address={address}"):
+                yield TwoNodes(address, f"ray://127.0.0.1:{client}", folder / "token")
+
+
+def wait_for_port(port: int) -> None:
+    """Wait until something listens."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            assert time.monotonic() < deadline, "Ray did not start"
+            time.sleep(0.2)
+        else:
+            return
+
+
+def command(folder: Path, *words: object, **variables: object) -> subprocess.CompletedProcess[str]:
+    """Call the command line in a process of its own, with a home of its own."""
+    program = "from scaling_sweep.cli import main; main(prog_name='scaling-sweep')"
+    (folder / "home").mkdir(exist_ok=True)
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(str, words)],
+        cwd=folder,
+        env=environment(HOME=folder / "home", **variables),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+
+
+def expected(folder: Path) -> pd.DataFrame:
+    """Return the rows of the sweep, trained in this process without Ray."""
+    spec = load_sweep(folder / "x.yaml").spec
+    task = load_task(spec.task.name, spec.task.args, (str(folder),))
+    packs = plan_packs(spec, num_examples=task.num_examples)
+    return pd.concat([rows_of_result(train_pack(pack, spec, task)).results for pack in packs])
+
+
+@pytest.mark.parametrize("scheme", ["host:port", "ray://"])
+def test_a_sweep_trains_on_both_nodes_with_the_token(
+    two_nodes: TwoNodes, tmp_path: Path, scheme: str
+) -> None:
+    """Rows equal training right here, both nodes trained, and the token is in no file or line."""
+    if scheme == "ray://" and find_spec("grpc") is None:
+        pytest.skip("not installed: grpcio (pip install 'ray[client]')")
+    (tmp_path / "x.yaml").write_text(SWEEP)
+    (tmp_path / "noted_task.py").write_text(TASK)
+    address = two_nodes.client if scheme == "ray://" else two_nodes.address
+    done = command(
+        tmp_path,
+        *("run", "x.yaml", "--out", "out", "--cluster", address, "--nodes", 2),
+        RAY_AUTH_TOKEN_PATH=two_nodes.token,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+
+    assert len(list(tmp_path.glob("node-*"))) == 2
+    table = read_results(tmp_path / "out" / "results.parquet").frame.set_index("trial_id")
+    right = expected(tmp_path).set_index("trial_id")
+    assert sorted(table.index) == sorted(right.index)
+    assert (table["final_loss"] == right["final_loss"].loc[table.index]).sum() == table[
+        "final_loss"
+    ].notna().sum()
+    token = two_nodes.token.read_text()
+    assert token not in done.stdout + done.stderr
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if token.encode() in path.read_bytes()]
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_a_token_in_rays_own_place_just_works(two_nodes: TwoNodes, tmp_path: Path) -> None:
+    """With ~/.ray/auth_token and no variable set, the cluster answers with its two machines."""
+    (tmp_path / "home" / ".ray").mkdir(parents=True)
+    (tmp_path / "home" / ".ray" / "auth_token").write_text(two_nodes.token.read_text())
+    (tmp_path / "home" / ".ray" / "auth_token").chmod(0o600)
+    done = command(tmp_path, "doctor", "--cluster", two_nodes.address)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{two_nodes.address} answers, 2 machines" in done.stdout
+    assert re.search(r"^ok +Ray token: from the file ~/.ray/auth_token$", done.stdout, re.MULTILINE)
+    assert two_nodes.token.read_text() not in done.stdout
+
+
+@pytest.mark.parametrize("scheme", ["host:port", "ray://"])
+@pytest.mark.parametrize("fault", ["missing", "wrong", "disabled", "empty"])
+def test_a_bad_token_is_one_line_in_time(
+    two_nodes: TwoNodes, tmp_path: Path, fault: str, scheme: str
+) -> None:
+    """Within 15 s, without a traceback and without any token."""
+    if scheme == "ray://" and find_spec("grpc") is None:
+        pytest.skip("not installed: grpcio (pip install 'ray[client]')")
+    (tmp_path / "x.yaml").write_text(SWEEP)
+    (tmp_path / "noted_task.py").write_text(TASK)
+    wrong = tmp_path / "wrong"
+    wrong.write_text("" if fault == "empty" else "0" * 64)
+    variables = {} if fault == "missing" else {"RAY_AUTH_TOKEN_PATH": wrong}
+    if fault == "disabled":
+        variables = {"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN_PATH": two_nodes.token}
+    address = two_nodes.client if scheme == "ray://" else two_nodes.address
+    begun = time.monotonic()
+    done = command(tmp_path, "doctor", "--cluster", address, **variables)
+    run = command(tmp_path, "run", "x.yaml", "--cluster", address, "--nodes", 1, **variables)
+    if scheme == "ray://":
+        run = command(tmp_path, "run", "x.yaml", "--cluster", address, **variables)
+
+    assert time.monotonic() - begun < 45
+    assert (run.returncode, done.returncode) == (1, 1)
+    lines = run.stderr.splitlines()
+    assert len(lines) == 1, run.stderr
+    expected = {
+        "missing": "asks for a token, and there is none here; put the one",
+        "wrong": "refuses the token from the file that RAY_AUTH_TOKEN_PATH names",
+        "disabled": "asks for a token; unset RAY_AUTH_MODE=disabled",
+        "empty": "which is empty; copy the token there",
+    }
+    assert expected[fault] in lines[0]
+    assert "0" * 64 not in done.stdout + run.stdout + run.stderr
+    assert two_nodes.token.read_text() not in done.stdout + run.stdout + run.stderr
