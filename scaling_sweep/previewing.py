@@ -1,13 +1,16 @@
 """What a sweep would run and cost, found without running it."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.axes import AXES
 from scaling_sweep.clusters import Capacity
 from scaling_sweep.planning import StepTime, estimate_cost, fit_step_time
 from scaling_sweep.running import default_folder, measured_trials, plan_for
-from scaling_sweep.spec import LoadedSweep
+from scaling_sweep.spec import LoadedSweep, SweepSpec
+from scaling_sweep.spec.axes import points_for
 from scaling_sweep.store import RunFolder
 
 _HOUR_S, _MINUTE_S = 3600, 60
@@ -21,7 +24,9 @@ class Preview:
         name: The study.
         optimizers: Labels.
         batch_sizes: In examples.
+        searched: The axis whose edge is looked for: ``lr`` or ``damping``.
         num_lrs: Learning rates of each optimizer.
+        dampings: Dampings of each optimizer; None where the axis is not searched.
         num_seeds: Replicates.
         num_done: Trials that the run folder has already.
         num_packs: Packs still to train.
@@ -36,7 +41,9 @@ class Preview:
     name: str
     optimizers: tuple[str, ...]
     batch_sizes: tuple[int, ...]
+    searched: str
     num_lrs: tuple[int, ...]
+    dampings: tuple[tuple[float, ...], ...] | None
     num_seeds: int
     num_done: int
     num_packs: int
@@ -49,14 +56,12 @@ class Preview:
 
     def text(self) -> str:
         """Return the preview as people read it."""
-        grids = ", ".join(
-            f"{optimizer}: {number}"
-            for optimizer, number in zip(self.optimizers, self.num_lrs, strict=True)
-        )
         lines = [
             f"study           {self.name}",
+            f"searched        the {AXES[self.searched].edge}",
             f"batch sizes     {', '.join(map(str, self.batch_sizes))}",
-            f"learning rates  {grids}",
+            f"learning rates  {self._by_optimizer(map(str, self.num_lrs))}",
+            *self._describe_dampings(),
             f"seeds           {self.num_seeds}",
             f"trials          {self.num_trials:,} to run, {self.num_done:,} there already",
             f"packs           {self.num_packs:,} of up to {self.trials_per_pack} trials",
@@ -66,6 +71,16 @@ class Preview:
             f"packs at a time on this machine, if no trial diverged early",
         ]
         return "\n".join(lines)
+
+    def _by_optimizer(self, texts: Iterable[str]) -> str:
+        pairs = zip(self.optimizers, texts, strict=True)
+        return ", ".join(f"{optimizer}: {text}" for optimizer, text in pairs)
+
+    def _describe_dampings(self) -> tuple[str, ...]:
+        if self.dampings is None:
+            return ()
+        grids = (f"{len(grid)} from {grid[0]:.3g} to {grid[-1]:.3g}" for grid in self.dampings)
+        return (f"dampings        {self._by_optimizer(grids)}",)
 
 
 def preview(sweep: LoadedSweep, out: Path | None = None, workers: int | None = None) -> Preview:
@@ -98,7 +113,9 @@ def preview(sweep: LoadedSweep, out: Path | None = None, workers: int | None = N
         name=spec.name,
         optimizers=tuple(optimizer.label for optimizer in spec.optimizers),
         batch_sizes=spec.batch_sizes,
+        searched=spec.parameters.searched,
         num_lrs=tuple(len(spec.lrs_for(optimizer)) for optimizer in spec.optimizers),
+        dampings=_dampings(spec),
         num_seeds=spec.seeds,
         num_done=len(done),
         num_packs=cost.num_packs,
@@ -109,6 +126,11 @@ def preview(sweep: LoadedSweep, out: Path | None = None, workers: int | None = N
         wall_time_s=cost.wall_time_s,
         trials_per_pack=largest,
     )
+
+
+def _dampings(spec: SweepSpec) -> tuple[tuple[float, ...], ...] | None:
+    axis = spec.parameters.damping
+    return None if axis is None else tuple(points_for(axis, item) for item in spec.optimizers)
 
 
 def format_duration(seconds: float) -> str:

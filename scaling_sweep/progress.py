@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.axes import AXES
 from scaling_sweep.errors import UserError
 from scaling_sweep.planning import all_trials
 from scaling_sweep.spec import parse_sweep
@@ -28,6 +29,7 @@ class RunStatus:
 
     Attributes:
         name: The study.
+        searched: The axis whose edge is looked for: ``lr`` or ``damping``.
         num_trials: Trials the sweep file asks for.
         num_stable: Of them measured as stable.
         num_diverged: Measured as diverged.
@@ -36,6 +38,7 @@ class RunStatus:
     """
 
     name: str
+    searched: str
     num_trials: int
     num_stable: int
     num_diverged: int
@@ -53,6 +56,7 @@ class RunStatus:
         lines = [
             f"{self.name}: {done:,} of {self.num_trials:,} trials finished "
             f"({done / self.num_trials:.0%}), {self.num_left:,} left",
+            f"  searched: the {AXES[self.searched].edge}",
             f"  stable {self.num_stable:,}, diverged {self.num_diverged:,}, "
             f"failed {self.num_failed:,}",
         ]
@@ -81,6 +85,7 @@ def read_status(run: Path) -> RunStatus:
     failed = rows.loc[rows["verdict"] == "failed", "reason"].value_counts()
     return RunStatus(
         name=spec.name,
+        searched=spec.parameters.searched,
         num_trials=len(all_trials(spec)),
         num_stable=int(counts.get("stable", 0)),
         num_diverged=int(counts.get("diverged", 0)),
