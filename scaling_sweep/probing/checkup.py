@@ -1,5 +1,6 @@
 """All looks at a task, one after the other; what depends on a broken part is left out."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,9 @@ _NEEDED = ("data", "loss", "gradients")
 def _try(topic: str, look: _Look, subject: Subject) -> tuple[Finding, ...]:
     """Look, and make a finding of what goes wrong on the way."""
     try:
-        return look(subject)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a look that minds them catches them itself
+            return look(subject)
     except UserError as error:
         return (Finding(topic, Level.PROBLEM, str(error)),)
     except Exception as error:  # a user's code may raise anything

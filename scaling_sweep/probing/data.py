@@ -15,6 +15,11 @@ _NUM_BATCHES = 3
 def look_at_data(subject: Subject) -> tuple[Finding, ...]:
     """Say what a batch is made of."""
     task = subject.task
+    shapes = {_shapes(subject, seed) for seed in (0, 1)}
+    if shapes & {None} or len(shapes) > 1:
+        text = "items differ in shape, so that batches of two seeds cannot be stacked"
+        advice = "give the task a collate that pads every batch to the same length"
+        return (Finding("data", Level.PROBLEM, text, advice),)
     inputs, targets = subject.batch()
     size = "fresh examples" if task.num_examples is None else f"{task.num_examples:,} examples"
     tokens = task.tokens_per_example
@@ -28,6 +33,19 @@ def look_at_data(subject: Subject) -> tuple[Finding, ...]:
             advice = "fill or drop what is missing"
             return (Finding("data", Level.PROBLEM, f"{name} hold NaN or infinity", advice),)
     return (Finding("data", Level.OK, text), *_look_at_scale(inputs))
+
+
+def _shapes(subject: Subject, seed: int) -> tuple[torch.Size, ...] | None:
+    """Return the shapes of a seed's first batches; None when they do not even make one batch."""
+    batches = subject.batches([seed])
+    try:
+        parts = [part for _ in range(_NUM_BATCHES) for part in batches.draw([seed])]
+    except RuntimeError as error:
+        if "equal size" in str(error):  # as default_collate's torch.stack puts it
+            return None
+        raise
+    every = [tuple(part.shape for part in parts[i : i + 2]) for i in range(0, len(parts), 2)]
+    return every[0] if len(set(every)) == 1 else None
 
 
 def _look_at_scale(inputs: Tensor) -> tuple[Finding, ...]:

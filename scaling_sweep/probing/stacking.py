@@ -1,5 +1,8 @@
 """Looks at whether copies of a model can be stacked, and whether curvature can be measured."""
 
+import re
+import warnings
+
 import torch
 from torch import Tensor
 from torch.func import vmap
@@ -14,6 +17,8 @@ from scaling_sweep.training.engines import LoopEngine, VmapEngine
 _NUM_COPIES = 2
 # Two orders of summing in fp32 differ by less after one step (measured on the built-in tasks).
 _SAME_STEP = 1e-4
+# How torch 2.15 warns where vmap falls back to a loop over the copies.
+_NO_RULE = re.compile(r"batching rule for aten::_*(\w+)")
 _ALWAYS_LOOP = "the loop engine trains one copy after the other, with the same results"
 
 
@@ -29,11 +34,18 @@ def obstacle_of(subject: Subject) -> str | None:
 
 def look_at_stacking(subject: Subject) -> tuple[Finding, ...]:
     """Say whether a pack moves in one call, and whether each copy then does what it does alone."""
-    obstacle = obstacle_of(subject)
-    if obstacle is not None:
-        text = f"no: {obstacle.rstrip('.')}"
-        return (Finding("packs", Level.NOTE, text, _ALWAYS_LOOP),)
-    difference = _compare_engines(subject)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        obstacle = obstacle_of(subject)
+        if obstacle is not None:
+            text = f"no: {obstacle.split('. ')[0].rstrip('.')}"
+            return (Finding("packs", Level.NOTE, text, _ALWAYS_LOOP),)
+        difference = _compare_engines(subject)
+    single = [found[1] for w in warned if (found := _NO_RULE.search(str(w.message)))]
+    if difference < _SAME_STEP and single:
+        text = f"copies train stacked, but {single[0]} takes them one after the other"
+        advice = "write attention out, or turn the fused one off"
+        return (Finding("packs", Level.NOTE, text, advice),)
     if difference < _SAME_STEP:
         return (Finding("packs", Level.OK, "copies train stacked, each as it does alone"),)
     text = f"stacked copies step {difference:.1g} otherwise than alone"
