@@ -55,6 +55,10 @@ class CurvatureFacts:
         num_examples: Examples that "all the data" means; None when not known.
         num_products: Products with the matrix of all the data.
         wall_time_s: Seconds it took, summed over points and seeds.
+        notes: What to know of the numbers, one phrase each: derivatives that were taken the slow
+            way, eigenvalues that did not settle, what there was no time for.
+        cut_at_s: The budget of wall-clock time that was too short, None when everything was
+            measured.
     """
 
     task: str = ""
@@ -62,6 +66,8 @@ class CurvatureFacts:
     num_examples: int | None = None
     num_products: int = 0
     wall_time_s: float = 0.0
+    notes: tuple[str, ...] = ()
+    cut_at_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -187,7 +193,8 @@ def read_curvature(path: Path | str) -> CurvatureTable:
     try:
         values = tuple(_to_value(r) for r in records if r["quantity"] != Quantity.DENSITY)
         spectra = tuple(_to_density(r) for r in records if r["quantity"] == Quantity.DENSITY)
-        facts = CurvatureFacts(**json.loads(table.schema.metadata[_FACTS_KEY]))
+        stored = json.loads(table.schema.metadata[_FACTS_KEY])
+        facts = CurvatureFacts(**{**stored, "notes": tuple(stored.get("notes", ()))})
     except (ValueError, TypeError, KeyError) as error:
         raise AnalysisError(f"{path} is no table of curvature ({error}): measure again") from error
     _refuse_repeats(path, values)

@@ -204,4 +204,5 @@ def describe_measurement(table: CurvatureTable) -> str:
             f"It took {facts.num_products:,} products with the matrix of all the data and "
             f"{format_number(facts.wall_time_s, 2)} s."
         )
+    parts += [f"{_capital(note)}." for note in facts.notes]
     return " ".join(parts)

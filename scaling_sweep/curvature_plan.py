@@ -60,7 +60,7 @@ def recipe_id(spec: SweepSpec) -> str:
     """
     section = spec.curvature or CurvatureSpec()
     parts = {
-        "section": section.model_dump(exclude={"points", "seeds"}),
+        "section": section.model_dump(exclude={"points", "seeds", "max_seconds"}),
         # A learning rate that is found, not given, has to be stable up to the last point.
         "longest": section.steps[-1] if section.training.lr is None else None,
         "batch_sizes": section.choose_batch_sizes(spec.batch_sizes),

@@ -13,6 +13,7 @@ from analysis.curvature_table import (
     Quantity,
     ValueRow,
 )
+from analysis.formatting import join_words
 from scaling_sweep.spec import OptimizerSpec
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ class Place:
     without_replacement: bool = False
 
 
-def table_of(measured: "CurvatureMeasurement", place: Place) -> CurvatureTable:
+def table_of(
+    measured: "CurvatureMeasurement", place: Place, max_seconds: float | None = None
+) -> CurvatureTable:
     """Write a measurement as a table of numbers, each normalised to one example.
 
     A mean over batches of ``B`` out of ``N`` drawn without replacement stands at the batch size
@@ -50,6 +53,7 @@ def table_of(measured: "CurvatureMeasurement", place: Place) -> CurvatureTable:
     Args:
         measured: What was measured at one point under one seed.
         place: What it does not know of itself.
+        max_seconds: The budget of wall-clock time it had, None for none.
 
     Returns:
         The table of this one point and seed.
@@ -61,9 +65,20 @@ def table_of(measured: "CurvatureMeasurement", place: Place) -> CurvatureTable:
         num_examples=measured.num_examples,
         num_products=measured.num_products,
         wall_time_s=measured.wall_time_s,
+        notes=(*measured.notes, *_describe_left_out(measured, max_seconds)),
+        cut_at_s=max_seconds if measured.left_out else None,
     )
     numbers = tuple(row for row in writer.numbers() if math.isfinite(row.value))
     return CurvatureTable(numbers, tuple(writer.densities()), facts)
+
+
+def _describe_left_out(
+    measured: "CurvatureMeasurement", max_seconds: float | None
+) -> Iterator[str]:
+    """Say what there was no time for."""
+    if measured.left_out:
+        what = ", ".join(measured.left_out)
+        yield f"left out after {max_seconds:g} s: {what}"
 
 
 def join_tables(tables: Sequence[CurvatureTable]) -> CurvatureTable:
@@ -82,12 +97,27 @@ def join_tables(tables: Sequence[CurvatureTable]) -> CurvatureTable:
         num_examples=first.num_examples,
         num_products=sum(table.facts.num_products for table in tables),
         wall_time_s=sum(table.facts.wall_time_s for table in tables),
+        notes=tuple(_join_notes(tables)),
+        cut_at_s=min((t.facts.cut_at_s for t in tables if t.facts.cut_at_s), default=None),
     )
     return CurvatureTable(
         tuple(row for table in tables for row in table.numbers),
         tuple(row for table in tables for row in table.spectra),
         facts,
     )
+
+
+def _join_notes(tables: Sequence[CurvatureTable]) -> Iterator[str]:
+    """Yield every note once, with the points and seeds it holds for where it is not all."""
+    places: dict[str, list[str]] = {}
+    for table in tables:
+        seeds = join_words([str(seed) for seed in table.seeds])
+        where = f"{join_words(table.points)} under seed {seeds}"
+        for note in table.facts.notes:
+            places.setdefault(note, []).append(where)
+    for note, where_it_holds in places.items():
+        everywhere = len(where_it_holds) == len(tables)
+        yield note if everywhere else f"{note} (at {'; '.join(where_it_holds)})"
 
 
 class _Writer:
@@ -103,9 +133,11 @@ class _Writer:
         yield self._row(Quantity.LOSS, measured.loss)
         yield self._row(Quantity.GRADIENT_NORM_SQ, measured.gradient_norm**2)
         yield self._row(Quantity.GRADIENT_SHARPNESS, measured.gradient_sharpness)
-        yield self._row(Quantity.GRADIENT_VARIANCE, measured.gradient_noise.trace)
-        yield self._row(Quantity.NOISE_SCALE, measured.gradient_noise.scale)
-        yield self._row(Quantity.TWO_BATCH_NOISE_SCALE, measured.two_batch_noise.scale)
+        if (noise := measured.gradient_noise) is not None:
+            yield self._row(Quantity.GRADIENT_VARIANCE, noise.trace)
+            yield self._row(Quantity.NOISE_SCALE, noise.scale)
+        if (pairs := measured.two_batch_noise) is not None:
+            yield self._row(Quantity.TWO_BATCH_NOISE_SCALE, pairs.scale)
         for matrix in measured.matrices:
             yield from self._matrix(matrix)
         for found in measured.sharpness:
@@ -113,33 +145,28 @@ class _Writer:
         yield from self._preconditioned()
 
     def _matrix(self, found: "MatrixMeasurement") -> Iterator[ValueRow]:
-        matrix, along = Matrix(found.kind.value), found.direction_noise
-        numbers: dict[Quantity, float | Estimate] = {
-            Quantity.TOP: found.ends.top.value,
-            Quantity.BOTTOM: found.ends.bottom.value,
-            Quantity.TRACE: found.traces.trace,
-            Quantity.FROBENIUS_SQ: found.traces.square,
-            Quantity.SAMPLE_FROBENIUS_SQ: self._sample_square(found),
-            Quantity.NOISE: found.noise.noise,
-            Quantity.TOP_VARIANCE: along.variance,
-            Quantity.TOP_PRODUCT_SQ: along.product_square,
-        }
-        for quantity, value in numbers.items():
+        matrix = Matrix(found.kind.value)
+        for quantity, value in _single_numbers(found):
             yield self._row(quantity, value, matrix)
-        if found.noise.batch_size == 1:
-            largest = found.sharpest.largest
+        if (square := self._sample_square(found)) is not None:
+            yield self._row(Quantity.SAMPLE_FROBENIUS_SQ, square, matrix)
+        sharpest = found.sharpest
+        if sharpest is not None and sharpest.batch_size == 1:
             # The maximum of a sample has no standard error.
+            largest = sharpest.largest
             yield self._row(Quantity.MAX_SAMPLE_TOP, largest, matrix, stderr=math.nan)
         for batches in found.batch_spectra:
             yield from self._mean(Quantity.BATCH_TOP, batches.top, batches.batch_size, matrix)
 
-    def _sample_square(self, found: "MatrixMeasurement") -> "Estimate":
+    def _sample_square(self, found: "MatrixMeasurement") -> "Estimate | None":
         """Return ``mean ‖H_i‖²_F`` of one example."""
-        noise, square = found.noise, found.traces.square
-        if noise.batch_size == 1:
+        noise, traces = found.noise, found.traces
+        if noise is not None and noise.batch_size == 1:
             return noise.mean_square
+        if noise is None or traces is None:
+            return None
         # The square of the mean, and the spread of one example about it.
-        spread = noise.noise.scaled(self._measured.num_parameters)
+        square, spread = traces.square, noise.noise.scaled(self._measured.num_parameters)
         total = math.hypot(square.stderr, spread.stderr)
         return type(square)(square.value + spread.value, total)
 
@@ -148,8 +175,7 @@ class _Writer:
             if found.batch_size is None:  # the training's own state, which belongs to no one size
                 continue
             who, size = _label(found.optimizer), found.batch_size
-            top = type(self._measured.gradient_noise.trace).exact(found.top.value)
-            yield from self._mean(Quantity.PRECONDITIONED_TOP, top, size, optimizer=who)
+            yield from self._mean(Quantity.PRECONDITIONED_TOP, found.top.value, size, optimizer=who)
             if found.batches is not None:
                 batch_top = found.batches.top
                 yield from self._mean(
@@ -160,7 +186,8 @@ class _Writer:
         """Yield every density."""
         for found in self._measured.matrices:
             matrix = Matrix(found.kind.value)
-            yield self._density(matrix, found.density, None)
+            if found.density is not None:
+                yield self._density(matrix, found.density, None)
             for batches in found.batch_densities:
                 size = self._effective(batches.batch_size)
                 if math.isfinite(size):
@@ -196,7 +223,7 @@ class _Writer:
     def _mean(
         self,
         quantity: Quantity,
-        value: "Estimate",
+        value: "float | Estimate",
         batch_size: int,
         matrix: Matrix = Matrix.NEITHER,
         *,
@@ -213,6 +240,23 @@ class _Writer:
             return float(batch_size)
         rest = 1 - batch_size / self._measured.num_examples
         return batch_size / rest if rest > 0 else math.inf
+
+
+def _single_numbers(
+    found: "MatrixMeasurement",
+) -> "Iterator[tuple[Quantity, float | Estimate]]":
+    """Yield what is one number of a matrix."""
+    if (ends := found.ends) is not None:
+        yield Quantity.TOP, ends.top.value
+        yield Quantity.BOTTOM, ends.bottom.value
+    if (traces := found.traces) is not None:
+        yield Quantity.TRACE, traces.trace
+        yield Quantity.FROBENIUS_SQ, traces.square
+    if (noise := found.noise) is not None:
+        yield Quantity.NOISE, noise.noise
+    if (along := found.direction_noise) is not None:
+        yield Quantity.TOP_VARIANCE, along.variance
+        yield Quantity.TOP_PRODUCT_SQ, along.product_square
 
 
 def _label(optimizer: "AdaptiveOptimizer") -> str:

@@ -7,7 +7,7 @@ from analysis.curvature_table import CurvatureTable, read_curvature
 from analysis.errors import AnalysisError
 from scaling_sweep.curvature_plan import MeasuringJob, plan_measuring, recipe_id
 from scaling_sweep.curvature_rows import join_tables
-from scaling_sweep.spec import SweepSpec
+from scaling_sweep.spec import CurvatureSpec, SweepSpec
 from scaling_sweep.store import RunFolder
 
 
@@ -24,8 +24,16 @@ class CurvatureStore:
         self._recipe = recipe_id(spec)
 
     def missing(self) -> tuple[MeasuringJob, ...]:
-        """Return what is still to be measured."""
-        return tuple(job for job in plan_measuring(self._spec) if self._read(job) is None)
+        """Return what is still to be measured, and what a shorter budget of time cut off."""
+        return tuple(job for job in plan_measuring(self._spec) if self._wanted(self._read(job)))
+
+    def _wanted(self, part: CurvatureTable | None) -> bool:
+        """Return whether a stored part is missing, or lacks what there is time for now."""
+        if part is None:
+            return True
+        section = self._spec.curvature or CurvatureSpec()
+        cut_at_s, now = part.facts.cut_at_s, section.max_seconds
+        return cut_at_s is not None and (now is None or now > cut_at_s)
 
     def write(self, job: MeasuringJob, table: CurvatureTable) -> None:
         """Store one point and seed, and put everything there is together.

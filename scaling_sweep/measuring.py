@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -65,11 +66,13 @@ def measure_job(
     options = choose_options(spec, task)
     point = _begin(spec, task, job.seed, start, device)
     if job.step:
-        site = Site(task, point, options, job.seed, device)
+        # The short training is not measuring: the budget of time begins after it.
+        site = Site(task, point, replace(options, max_seconds=None), job.seed, device)
         point = _train(task, point, site, section, job, device)
     measured = measure_curvature(task, point, options, job.seed, job.step, device=device)
     without = not options.replacement and task.num_examples is not None
-    return table_of(measured, Place(spec.task.label, point_label(spec, job.step), without))
+    place = Place(spec.task.label, point_label(spec, job.step), without)
+    return table_of(measured, place, section.max_seconds)
 
 
 def measure_on_worker(
@@ -126,6 +129,7 @@ def choose_options(spec: SweepSpec, task: Task) -> CurvatureOptions:
         num_noise_batches=section.noise_examples,
         noise_sizes=(smallest, max(large, smallest + 1)),
         max_products=section.max_products,
+        max_seconds=section.max_seconds,
         optimizers=tuple(
             AdaptiveOptimizer(optimizer.name, optimizer.hyperparameters)
             for optimizer in spec.optimizers

@@ -1,12 +1,20 @@
 """From measurement to table: every number normalised to one example and said to be whose."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from analysis.curvature_table import CurvatureTable, Matrix, Quantity
+from analysis.curvature_table import (
+    CurvatureTable,
+    Matrix,
+    Quantity,
+    read_curvature,
+    write_curvature,
+)
+from analysis.theory_words import describe_measurement
 from scaling_sweep.curvature.measure import measure_curvature
-from scaling_sweep.curvature.measurement import CurvatureMeasurement
+from scaling_sweep.curvature.measurement import CurvatureMeasurement, MatrixMeasurement
 from scaling_sweep.curvature.objective import Curvature, Policy
 from scaling_sweep.curvature.options import CurvatureOptions
 from scaling_sweep.curvature.preconditioned import AdaptiveOptimizer
@@ -101,3 +109,44 @@ def test_tables_of_several_places_are_joined(measured: CurvatureMeasurement) -> 
     assert both.numbers == (*one.numbers, *two.numbers)
     assert both.facts.num_products == 2 * measured.num_products
     assert both.facts.task == "case(a=1)"
+
+
+def test_notes_of_some_places_say_which(measured: CurvatureMeasurement, tmp_path: Path) -> None:
+    """What holds everywhere is said once, the rest with its point and seed, in the file too."""
+    noted = dataclasses.replace(measured, notes=("slowly",), left_out=("density", "traces"))
+    one = table_of(noted, PLACE, max_seconds=60)
+    two = table_of(dataclasses.replace(noted, left_out=()), Place("case(a=1)", "init"), 60)
+
+    both = join_tables([one, two])
+    write_curvature(both, tmp_path / "curvature.parquet")
+
+    notes = (
+        "slowly",
+        "left out after 60 s: density, traces (at 100 steps under seed 1)",
+    )
+    assert both.facts.notes == notes
+    assert (one.facts.cut_at_s, two.facts.cut_at_s, both.facts.cut_at_s) == (60, None, 60)
+    assert read_curvature(tmp_path / "curvature.parquet").facts == both.facts
+    assert "Slowly. Left out after 60 s: density, traces" in describe_measurement(both)
+
+
+def test_what_was_left_out_has_no_rows(measured: CurvatureMeasurement) -> None:
+    """Numbers and densities that there was no time for are absent; the others stay."""
+    bare = dataclasses.replace(
+        measured,
+        matrices=tuple(MatrixMeasurement(kind) for kind in Curvature),
+        gradient_norm=float("nan"),
+        gradient_noise=None,
+        two_batch_noise=None,
+        sharpness=(),
+        preconditioned=(),
+    )
+
+    table = table_of(bare, PLACE, 1.0)
+
+    assert {row.quantity for row in table.numbers} == {
+        Quantity.NUM_PARAMETERS,
+        Quantity.LOSS,
+        Quantity.GRADIENT_SHARPNESS,
+    }
+    assert table.spectra == ()

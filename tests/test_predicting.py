@@ -120,6 +120,25 @@ def test_the_recipe_knows_what_a_measurement_depends_on() -> None:
     assert len({recipe_id(sweep.spec) for sweep in [tiny(), *others]}) == 6
 
 
+def test_a_larger_budget_of_time_measures_what_a_smaller_one_cut_off(tmp_path: Path) -> None:
+    """What there was no time for is named and kept away; it is measured once there is time."""
+
+    def run(budget: str) -> SweepPrediction:
+        section = SECTION.replace("[init, 5]", "[init]") + budget
+        return predict_sweep(tiny(SWEEP + section), tmp_path)
+
+    short = run("  max_seconds: 1.0e-9\n")
+    again = run("  max_seconds: 1.0e-9\n")
+    whole = run("")
+
+    assert (short.num_new, again.num_new, whole.num_new) == (2, 0, 2)
+    assert short.table.facts.cut_at_s == 1e-9
+    assert short.table.facts.notes[0].startswith("left out after 1e-09 s: gradient, ends of the")
+    assert {row.quantity for row in short.table.numbers} == {Quantity.LOSS, Quantity.NUM_PARAMETERS}
+    assert whole.table.facts.notes == () or "left out" not in " ".join(whole.table.facts.notes)
+    assert run("  max_seconds: 1.0e-9\n").num_new == 0
+
+
 def test_without_a_section_the_defaults_are_planned() -> None:
     """Three points, and never more seeds than the sweep has."""
     jobs = plan_measuring(tiny(SWEEP.replace("seeds: 2", "seeds: 1")).spec)

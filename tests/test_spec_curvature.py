@@ -44,6 +44,7 @@ def read(section: str = "") -> SweepSpec:
         ("probes: 4", "probes: 1", 6, "must be at least 2, got 1"),
         ("probes: 4", "batchnorm: batch", 5, "write batchnorm: frozen"),
         ("probes: 4", "max_products: 2", 6, "must be at least 3, got 2"),
+        ("probes: 4", "max_seconds: 0", 6, "must be above 0, got 0"),
     ],
 )
 def test_a_mistake_names_its_line(old: str, new: str, line: int, expected: str | None) -> None:

@@ -1,11 +1,13 @@
 """Extremal eigenvalues by Lanczos' iteration, of one matrix or of many at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
 from torch import Tensor
 
+from scaling_sweep.curvature.budget import OutOfTime
 from scaling_sweep.krylov import Krylov, Operator, build_krylov
 
 # Fewer products cannot tell whether a value has settled.
@@ -16,7 +18,7 @@ class Convergence(StrEnum):
     """How an iteration ended."""
 
     REACHED = "every residual is below its tolerance"
-    EXHAUSTED = "products ran out first; the residuals say how far the values may be off"
+    EXHAUSTED = "products or time ran out first; the residuals say how far the values may be off"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def find_extremes(
 
     Lanczos stops when both residuals are at most ``rtol`` of their values. The error of a value is
     then about its residual's square over the gap: ``rtol = 1e-3`` gives six digits where the next
-    eigenvalue is not close. No restarts, so the basis grows to ``max_products`` vectors.
+    eigenvalue is not close. No restarts, so the basis grows to ``max_products`` vectors. Where time
+    runs out first, the values are those found so far, with their residuals.
 
     Args:
         apply: The matrix, as an operator whose lanes all share it.
@@ -106,9 +109,7 @@ def find_extremes(
     """
     _check(rtol, max_products)
     wanted = (-1,) if top_only else (0, -1)
-    state = build_krylov(
-        apply, start[None], max_products, lambda state: state.ritz().reached(rtol, wanted)
-    )
+    state = _build(apply, start[None], max_products, rtol, wanted)
     ritz = state.ritz()
     done = bool(ritz.reached(rtol, wanted).all())
     bottom, top = (
@@ -120,6 +121,25 @@ def find_extremes(
         for end in (0, -1)
     )
     return Extremes(top, bottom, state.basis.shape[1], _outcome(done))
+
+
+def _build(
+    apply: Operator, starts: Tensor, max_products: int, rtol: float, wanted: Sequence[int]
+) -> Krylov:
+    """Run Lanczos until the wanted pairs are within tolerance, or time runs out."""
+    latest: Krylov | None = None
+
+    def enough(state: Krylov) -> Tensor:
+        nonlocal latest
+        latest = state
+        return state.ritz().reached(rtol, wanted)
+
+    try:
+        return build_krylov(apply, starts, max_products, enough)
+    except OutOfTime:
+        if latest is None:
+            raise
+        return latest
 
 
 def find_top_values(

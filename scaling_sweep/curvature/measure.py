@@ -2,6 +2,7 @@
 
 import math
 import time
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,8 +19,8 @@ from scaling_sweep.curvature.gradient_noise import (
     two_batch_gradient_noise,
 )
 from scaling_sweep.curvature.lanczos import find_extremes
-from scaling_sweep.curvature.matrices import measure_matrix
-from scaling_sweep.curvature.measurement import CurvatureMeasurement
+from scaling_sweep.curvature.matrices import COARSE, FINE, measure_parts
+from scaling_sweep.curvature.measurement import CurvatureMeasurement, MatrixMeasurement
 from scaling_sweep.curvature.operators import DataOperator, mean_gradient, mean_loss, precondition
 from scaling_sweep.curvature.options import CurvatureOptions
 from scaling_sweep.curvature.preconditioned import (
@@ -69,10 +70,17 @@ def measure_curvature(
     """
     begin = time.perf_counter()
     site = Site(task, point, options or CurvatureOptions(), seed, device)
-    objective, examples = site.objective, site.population.examples
-    matrices = tuple(measure_matrix(site, kind) for kind in site.options.kinds)
+    objective, examples, attempt = site.objective, site.population.examples, site.budget.attempt
+    # What is cheap and what most theories need comes first: time may run out.
+    gradient, along = attempt("gradient", partial(_measure_gradient, site), (math.nan, math.nan))
+    blank = tuple(MatrixMeasurement(kind) for kind in site.options.kinds)
+    matrices = measure_parts(site, blank, COARSE)
+    noise = attempt("gradient noise", partial(_measure_gradient_noise, site), None)
+    sizes = site.options.batch_sizes
+    sharpness = site.for_sizes("batch sharpness", sizes, partial(_measure_sharpness, site))
     preconditioned = _measure_preconditioned(site, point, trained_by)
-    gradient = mean_gradient(objective, examples, site.workspace)
+    matrices = measure_parts(site, matrices, FINE)
+    pairs = "gradient noise from pairs of batches"
     return CurvatureMeasurement(
         task=task.name,
         seed=seed,
@@ -81,16 +89,24 @@ def measure_curvature(
         num_examples=len(examples),
         policy=objective.policy_word,
         loss=mean_loss(objective, examples, site.workspace),
-        gradient_norm=float(gradient.norm()),
-        gradient_sharpness=_measure_along_gradient(site, gradient),
+        gradient_norm=gradient,
+        gradient_sharpness=along,
         matrices=matrices,
-        sharpness=_measure_sharpness(site),
-        gradient_noise=_measure_gradient_noise(site),
-        two_batch_noise=_measure_two_batch_noise(site),
+        sharpness=sharpness,
+        gradient_noise=noise,
+        two_batch_noise=attempt(pairs, partial(_measure_two_batch_noise, site), None),
         preconditioned=preconditioned,
         num_products=site.num_products,
         wall_time_s=time.perf_counter() - begin,
+        notes=site.notes,
+        left_out=tuple(site.budget.left_out),
     )
+
+
+def _measure_gradient(site: Site) -> tuple[float, float]:
+    """Return ``‖G‖`` and ``GᵀHG / ‖G‖²``; the latter is NaN where the gradient vanishes."""
+    gradient = mean_gradient(site.objective, site.population.examples, site.workspace)
+    return float(gradient.norm()), _measure_along_gradient(site, gradient)
 
 
 def _measure_along_gradient(site: Site, gradient: Tensor) -> float:
@@ -102,12 +118,8 @@ def _measure_along_gradient(site: Site, gradient: Tensor) -> float:
     return float(along @ hessian(along[None])[0]) if square > 0 else math.nan
 
 
-def _measure_sharpness(site: Site) -> tuple[BatchSharpness, ...]:
-    """Measure batch sharpness at every batch size."""
-    return tuple(
-        measure_batch_sharpness(site.objective, site.batches(size), site.workspace)
-        for size in site.options.batch_sizes
-    )
+def _measure_sharpness(site: Site, batch_size: int) -> BatchSharpness:
+    return measure_batch_sharpness(site.objective, site.batches(batch_size), site.workspace)
 
 
 def _measure_gradient_noise(site: Site) -> GradientNoise:
@@ -137,23 +149,35 @@ def _measure_preconditioned(
     site: Site, point: Point, trained_by: AdaptiveOptimizer | None
 ) -> tuple[PreconditionedSharpness, ...]:
     """Measure preconditioned sharpness at every batch size, and with the point's own state."""
-    found = []
+    found: list[PreconditionedSharpness] = []
     for optimizer in site.options.optimizers:
-        for size in site.options.batch_sizes:
-            diagonal = gather_moments(
-                site.objective,
-                site.population,
-                optimizer,
-                size,
-                site.options.num_moment_steps,
-                site.generator("moments", size),
-                site.workspace,
-            )
-            found.append(_precondition_by(site, optimizer, size, diagonal))
+        measure = partial(_precondition_at, site, optimizer)
+        what = f"sharpness as {optimizer.name} sees it"
+        found += site.for_sizes(what, site.options.batch_sizes, measure)
     if trained_by is not None and point.state is not None:
         own = site.objective.flatten(trained_by.preconditioner(point.state))
-        found.append(_precondition_by(site, trained_by, None, own))
+        measure_own = partial(_precondition_by, site, trained_by, None, own)
+        with_own = site.budget.attempt(
+            f"sharpness as {trained_by.name}'s own state sees it", measure_own, None
+        )
+        found += [with_own] if with_own is not None else []
     return tuple(found)
+
+
+def _precondition_at(
+    site: Site, optimizer: AdaptiveOptimizer, batch_size: int
+) -> PreconditionedSharpness:
+    """Measure preconditioned sharpness with moments of batches of one size."""
+    diagonal = gather_moments(
+        site.objective,
+        site.population,
+        optimizer,
+        batch_size,
+        site.options.num_moment_steps,
+        site.generator("moments", batch_size),
+        site.workspace,
+    )
+    return _precondition_by(site, optimizer, batch_size, diagonal)
 
 
 def _precondition_by(
@@ -167,6 +191,8 @@ def _precondition_by(
         precondition(hessian, diagonal), start, options.rtol, options.max_products, top_only=True
     )
     site.num_products += hessian.num_products
+    at = "" if batch_size is None else f", B = {batch_size}"
+    site.doubt(f"largest eigenvalue preconditioned by {optimizer.name}{at}", ends.top)
     batches = None
     if batch_size is not None:
         batches = measure_batch_spectrum(

@@ -26,7 +26,7 @@ class BatchDensity:
 
 @dataclass(frozen=True)
 class MatrixMeasurement:
-    """What was found out about the Hessian, or about the GGN.
+    """What was found out about the Hessian, or about the GGN; None where time ran out first.
 
     Attributes:
         kind: Which of them.
@@ -43,14 +43,14 @@ class MatrixMeasurement:
     """
 
     kind: Curvature
-    ends: Extremes
-    traces: Traces
-    density: SpectralDensity
-    noise: HessianNoise
-    direction_noise: DirectionNoise
-    sharpest: BatchSpectrum
-    batch_spectra: tuple[BatchSpectrum, ...]
-    batch_densities: tuple[BatchDensity, ...]
+    ends: Extremes | None = None
+    traces: Traces | None = None
+    density: SpectralDensity | None = None
+    noise: HessianNoise | None = None
+    direction_noise: DirectionNoise | None = None
+    sharpest: BatchSpectrum | None = None
+    batch_spectra: tuple[BatchSpectrum, ...] = ()
+    batch_densities: tuple[BatchDensity, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,9 @@ class CurvatureMeasurement:
         num_examples: Examples that "all the data" means here.
         policy: What was done about BatchNorm and dropout, in words.
         loss: Mean loss over all the data.
-        gradient_norm: ``‖G‖`` over all the data.
-        gradient_sharpness: ``GᵀHG / ‖G‖²`` over all the data; NaN where the gradient vanishes.
+        gradient_norm: ``‖G‖`` over all the data; NaN where time ran out first.
+        gradient_sharpness: ``GᵀHG / ‖G‖²`` over all the data; NaN where the gradient vanishes or
+            time ran out first.
         matrices: One for each kind asked for.
         sharpness: Batch sharpness by batch size.
         gradient_noise: From single examples: all of finite data, a sample of a stream.
@@ -74,6 +75,8 @@ class CurvatureMeasurement:
         preconditioned: Preconditioned sharpness by optimizer and batch size.
         num_products: Products with the matrices of all the data.
         wall_time_s: Seconds the measurement took.
+        notes: How derivatives were taken where not as usual, and numbers short of their tolerance.
+        left_out: What there was no time for, in words; the fields of it are None or shorter.
     """
 
     task: str
@@ -87,11 +90,13 @@ class CurvatureMeasurement:
     gradient_sharpness: float
     matrices: tuple[MatrixMeasurement, ...]
     sharpness: tuple[BatchSharpness, ...]
-    gradient_noise: GradientNoise
-    two_batch_noise: GradientNoise
+    gradient_noise: GradientNoise | None
+    two_batch_noise: GradientNoise | None
     preconditioned: tuple[PreconditionedSharpness, ...]
     num_products: int
     wall_time_s: float
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def matrix(self, kind: Curvature) -> MatrixMeasurement:
         """Return the measurement of one matrix.

@@ -1,13 +1,6 @@
-"""The loss as a function of one flat vector of parameters, with its first and second derivatives.
-
-Second derivatives are taken forward over reverse, ``jvp(grad(loss))``, which vmaps over probes and
-over mini-batches. Attention is computed by torch's plain kernel: the fused ones have no forward
-derivative.
-"""
+"""The loss as a function of one flat vector of parameters, with its derivatives."""
 
 import copy
-import functools
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -15,10 +8,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jvp, vjp
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+
+from scaling_sweep.curvature.derivatives import Curvature, Derivatives, find_obstacle
+from scaling_sweep.curvature.forward import ForwardDerivatives
+from scaling_sweep.curvature.reverse import ReverseDerivatives
+from scaling_sweep.errors import UserError
+
+__all__ = ["Curvature", "Objective", "Policy"]
+
+_SLOWLY = "products one by one, by two reverse passes"
 
 
 class Policy(StrEnum):
@@ -30,13 +31,6 @@ class Policy(StrEnum):
     RUNNING = "running statistics"
     BATCH = "statistics of each batch, running ones left alone"
     FROZEN = "statistics of the measured data, computed once"
-
-
-class Curvature(StrEnum):
-    """Which matrix is multiplied."""
-
-    HESSIAN = "Hessian"
-    GGN = "generalised Gauss-Newton"
 
 
 class Objective:
@@ -54,6 +48,7 @@ class Objective:
     Attributes:
         vector: Shape ``[size]``, the flat parameters.
         policy: As given.
+        notes: What a reader should know of how derivatives are taken; empty when as usual.
 
     Example:
         >>> x = torch.eye(3)
@@ -75,14 +70,16 @@ class Objective:
         dtype: torch.dtype = torch.float32,
         device: torch.device | None = None,
     ) -> None:
-        _load_forward_rules()
         self.policy = policy
+        self.notes: tuple[str, ...] = ()
+        self._draws_again = False
         self._loss = loss
         self._shapes = {name: value.shape for name, value in params.items()}
         self._sizes = [value.numel() for value in params.values()]
         flat = torch.cat([value.detach().flatten() for value in params.values()])
         self.vector = flat.to(device=device, dtype=dtype)
         self._model = _still_model(model, buffers, policy).to(device=device, dtype=dtype)
+        self._derivatives: Derivatives = ForwardDerivatives(self.vector, self.outputs, loss)
 
     @property
     def size(self) -> int:
@@ -114,8 +111,19 @@ class Objective:
             name: part.view(shape)
             for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
         }
-        outputs: Tensor = functional_call(self._model, params, (inputs,))
+        with self._same_draws():
+            outputs: Tensor = functional_call(self._model, params, (inputs,))
         return outputs
+
+    @contextmanager
+    def _same_draws(self) -> Iterator[None]:
+        """Let a model that draws random numbers draw the same ones every time."""
+        if not self._draws_again:
+            yield
+            return
+        with torch.random.fork_rng(self._devices):
+            torch.manual_seed(0)
+            yield
 
     def loss(self, vector: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss of a batch with ``vector`` for parameters."""
@@ -123,9 +131,7 @@ class Objective:
 
     def gradient(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return ``∇L`` of a batch at the point, shape ``[size]``."""
-        with plain_attention():
-            gradient: Tensor = grad(self.loss)(self.vector, inputs, targets)
-        return gradient
+        return self._derivatives.gradient(inputs, targets)
 
     def product(self, kind: Curvature, vector: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
         """Multiply the Hessian or the GGN of a batch at the point by a vector.
@@ -140,76 +146,73 @@ class Objective:
             targets: Shape ``[batch_size, ...]``.
 
         Returns:
-            Shape ``[size]``. Pure in all its tensors, so it may be vmapped over any of them.
+            Shape ``[size]``.
         """
-        with plain_attention():
-            if kind is Curvature.HESSIAN:
-                return self._hessian_product(vector, inputs, targets)
-            return self._ggn_product(vector, inputs, targets)
-
-    def _hessian_product(self, vector: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-        def gradient(point: Tensor, targets: Tensor) -> Tensor:
-            value: Tensor = grad(self.loss)(point, inputs, targets)
-            return value
-
-        return _push_through(gradient, self.vector, vector, targets)
-
-    def _ggn_product(self, vector: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-        def outputs(point: Tensor) -> Tensor:
-            return self.outputs(point, inputs)
-
-        values, pushed = self._push(vector, inputs)
-        curved = _push_through(grad(self._loss), values, pushed, targets)
-        product: Tensor = vjp(outputs, self.vector)[1](curved)[0]
-        return product
-
-    def _push(self, direction: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the outputs at the point and ``J d``, their derivative along a direction."""
-
-        def outputs(point: Tensor) -> Tensor:
-            return self.outputs(point, inputs)
-
-        pair = jvp(outputs, (self.vector,), (direction,))
-        return pair[0], pair[1]
+        return self._derivatives.product(kind, vector, inputs, targets)
 
     def slope(self, direction: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Return ``gᵀd``, the derivative of a batch's loss along a direction of shape ``[size]``.
-
-        Forward mode, as in ``bend``: nothing of the size of the parameters is made, so that a
-        thousand batches vmapped cost little more than one batch of all their examples.
-        """
-        with plain_attention():
-            return self._slope(self.vector, direction, inputs, targets)
+        """Return ``gᵀd``, the derivative of a batch's loss along a direction, shape ``[size]``."""
+        return self._derivatives.slope(direction, inputs, targets)
 
     def bend(self, kind: Curvature, direction: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return ``dᵀHd`` or ``dᵀGd`` of a batch for a direction of shape ``[size]``."""
+        return self._derivatives.bend(kind, direction, inputs, targets)
 
-        def slope(point: Tensor) -> Tensor:
-            return self._slope(point, direction, inputs, targets)
+    def over(
+        self, function: Callable[..., Tensor], in_dims: tuple[int | None, ...]
+    ) -> Callable[..., Tensor]:
+        """Return a function of derivatives that maps over the first dimension of its arguments.
 
-        with plain_attention():
-            if kind is Curvature.HESSIAN:
-                bend: Tensor = jvp(slope, (self.vector,), (direction,))[1]
-                return bend
-            values, pushed = self._push(direction, inputs)
-            return self._loss_bend(values, pushed, targets)
+        Args:
+            function: One of the derivatives above, or made of them.
+            in_dims: 0 for each argument that is mapped over, None for those that are shared.
 
-    def _loss_bend(self, values: Tensor, direction: Tensor, targets: Tensor) -> Tensor:
-        """Return the second derivative of the loss by the outputs, along a direction of theirs."""
+        Returns:
+            The function: vmapped, or looped where the model does not let itself be vmapped.
+        """
+        return self._derivatives.over(function, in_dims)
 
-        def slope(here: Tensor) -> Tensor:
-            value: Tensor = jvp(lambda at: self._loss(at, targets), (here,), (direction,))[1]
-            return value
+    @property
+    def maps_at_once(self) -> bool:
+        """Whether ``over`` is vmap, not a loop."""
+        return isinstance(self._derivatives, ForwardDerivatives)
 
-        bend: Tensor = jvp(slope, (values,), (direction,))[1]
-        return bend
+    def settle(self, inputs: Tensor, targets: Tensor) -> None:
+        """Choose how derivatives are taken, by trying: the fast way, else the slow one.
 
-    def _slope(self, point: Tensor, direction: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-        def loss(here: Tensor) -> Tensor:
-            return self.loss(here, inputs, targets)
+        Args:
+            inputs: Of an example or more, shape ``[num_examples, ...]``.
+            targets: As the inputs.
 
-        first: Tensor = jvp(loss, (point,), (direction,))[1]
-        return first
+        Raises:
+            UserError: If the model has no second derivatives either way.
+        """
+        # Two mini-batches of two, so that nothing is of size 1, as BatchNorm needs it.
+        places = torch.arange(4).reshape(2, 2) % len(inputs)
+        batches = self.to_like(inputs[places]), self.to_like(targets[places])
+        vectors = self.vector.expand(2, -1)
+        obstacle = find_obstacle(self._derivatives, vectors, *batches)
+        if not obstacle:
+            return
+        self._derivatives = ReverseDerivatives(self.vector, self.outputs, self._loss)
+        if problem := find_obstacle(self._derivatives, vectors, *batches):
+            raise UserError(f"curvature: the model cannot be differentiated twice ({problem})")
+        self._draws_again = self._draws_numbers(batches[0][0])
+        self.notes += (f"{_SLOWLY}: the fast way fails ({obstacle})",)
+        if self._draws_again:
+            self.notes += ("the model draws random numbers: the same at every evaluation",)
+
+    def _draws_numbers(self, inputs: Tensor) -> bool:
+        """Return whether the model draws from torch's global generators."""
+        with torch.random.fork_rng(self._devices), torch.no_grad():
+            torch.manual_seed(0)
+            first = self.outputs(self.vector, inputs)
+            return not torch.equal(first, self.outputs(self.vector, inputs))
+
+    @property
+    def _devices(self) -> list[torch.device]:
+        """The devices beside the CPU whose generators a model may draw from."""
+        return [self.vector.device] if self.vector.is_cuda else []
 
     def freeze_statistics(self, micro_batches: Iterator[Tensor]) -> None:
         """Set BatchNorm's running statistics to averages over the given inputs, once.
@@ -228,38 +231,6 @@ class Objective:
             for inputs in micro_batches:
                 self.outputs(self.vector, inputs)
         self._model.eval()
-
-
-def _push_through(
-    function: Callable[[Tensor, Tensor], Tensor], point: Tensor, direction: Tensor, targets: Tensor
-) -> Tensor:
-    """Return the derivative of ``function(point, targets)`` as the point moves along a direction.
-
-    Targets that are floating-point get a tangent of zeros: without one, some of torch's rules
-    write into an immutable zero and fail (``mse_loss``, torch 2.15).
-    """
-    pushed: Tensor
-    if targets.is_floating_point():
-        still = torch.zeros_like(targets)
-        pushed = jvp(function, (point, targets), (direction, still))[1]
-    else:
-        pushed = jvp(lambda here: function(here, targets), (point,), (direction,))[1]
-    return pushed
-
-
-@contextmanager
-def plain_attention() -> Iterator[None]:
-    """Use the one attention kernel that has forward derivatives."""
-    with sdpa_kernel(SDPBackend.MATH):
-        yield
-
-
-@functools.cache
-def _load_forward_rules() -> None:
-    """Let torch build its forward rules, without its own deprecation warnings (torch 2.15)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        jvp(torch.sin, (torch.zeros(1),), (torch.zeros(1),))
 
 
 def _still_model(model: nn.Module, buffers: Mapping[str, Tensor], policy: Policy) -> nn.Module:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
+from scaling_sweep.curvature.kept import KeptGradients, keep_gradients
 from scaling_sweep.curvature.objective import Curvature, Objective, Policy
 from scaling_sweep.curvature.workspace import Examples, Workspace
 from scaling_sweep.krylov import Operator
@@ -50,6 +50,7 @@ class DataOperator:
         lanes = self._workspace.num_lanes(size)
         result = torch.zeros_like(vectors)
         for part in self._examples.split(size):
+            self._workspace.budget.check()
             inputs = self._objective.to_like(part.inputs)
             targets = self._objective.to_like(part.targets)
             share = len(part) / len(self._examples)
@@ -64,11 +65,16 @@ class DataOperator:
             return self._objective.product(self._kind, vector, inputs, targets)
 
         # One lane needs no vmap, which costs a small model a fifth of its time.
-        return product(vectors[0])[None] if len(vectors) == 1 else vmap(product)(vectors)
+        if len(vectors) == 1:
+            return product(vectors[0])[None]
+        return self._objective.over(product, (0,))(vectors)
 
 
 class BatchOperator:
     """The Hessians or GGNs of many mini-batches at once: lane ``i`` has that of batch ``i``.
+
+    Where the lanes fit into memory whole, Hessians are multiplied through kept gradients from the
+    second product on: keeping them costs about as much as one product.
 
     Args:
         objective: The point.
@@ -93,6 +99,8 @@ class BatchOperator:
         self.num_products = 0
         self._objective, self._kind = objective, kind
         self._batches = batches
+        self._kept: KeptGradients | None = None
+        self._tried = False
         self._workspace = workspace or Workspace.of(objective, batches.select(torch.tensor(0)))
         self._micro_batch = self._workspace.micro_batch(self.batch_size)
         if self._micro_batch < self.batch_size and objective.policy is Policy.BATCH:
@@ -109,26 +117,42 @@ class BatchOperator:
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Multiply, shape ``[num_lanes, size]`` to the same."""
-        result = torch.zeros_like(vectors)
         busy = (vectors.norm(dim=1) > 0).nonzero()[:, 0]
+        kept = self._keep() if self.num_products else None
         self.num_products += len(busy)
+        if kept is not None:
+            self._workspace.budget.check()
+            return kept.multiply(vectors)
+        result = torch.zeros_like(vectors)
         for lanes in torch.split(busy, self._workspace.num_lanes(self._micro_batch)):
+            self._workspace.budget.check()
             if len(lanes):
                 batches = self._batches.select(lanes.to(self._batches.inputs.device))
                 result[lanes] = self._multiply(vectors[lanes], batches)
         return result
 
+    def _keep(self) -> KeptGradients | None:
+        """Return the lanes' gradients where they can be kept; made for the second product."""
+        if not self._tried:
+            self._tried = True
+            whole = self._micro_batch == self.batch_size
+            fits = len(self._batches) <= self._workspace.num_lanes(self.batch_size)
+            if self._kind is Curvature.HESSIAN and whole and fits:
+                self._kept = keep_gradients(self._objective, self._batches)
+        return self._kept
+
     def _multiply(self, vectors: Tensor, batches: Examples) -> Tensor:
         def product(vector: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
             return self._objective.product(self._kind, vector, inputs, targets)
 
+        products = self._objective.over(product, (0, 0, 0))
         result = torch.zeros_like(vectors)
         for begin in range(0, self.batch_size, self._micro_batch):
             part = slice(begin, begin + self._micro_batch)
             inputs = self._objective.to_like(batches.inputs[:, part])
             targets = self._objective.to_like(batches.targets[:, part])
             share = inputs.shape[1] / self.batch_size
-            result.add_(vmap(product)(vectors, inputs, targets), alpha=share)
+            result.add_(products(vectors, inputs, targets), alpha=share)
         return result
 
 
@@ -166,14 +190,16 @@ def lane_gradients(
     """
     batch_size = batches.inputs.shape[1]
     micro_batch = workspace.micro_batch(batch_size)
+    gradients = objective.over(objective.gradient, (0, 0))
     for lanes in batches.split(workspace.num_lanes(micro_batch)):
+        workspace.budget.check()
         total = objective.vector.new_zeros(len(lanes), objective.size)
         for begin in range(0, batch_size, micro_batch):
             part = slice(begin, begin + micro_batch)
             inputs = objective.to_like(lanes.inputs[:, part])
             targets = objective.to_like(lanes.targets[:, part])
             share = inputs.shape[1] / batch_size
-            total.add_(vmap(objective.gradient)(inputs, targets), alpha=share)
+            total.add_(gradients(inputs, targets), alpha=share)
         yield total
 
 
@@ -198,10 +224,12 @@ def lane_derivatives(
     """
     batch_size = batches.inputs.shape[1]
     num_lanes = max(1, workspace.micro_batch(len(batches) * batch_size) // batch_size)
+    derivatives = objective.over(derivative, (None, 0, 0))
     parts = []
     for lanes in batches.split(num_lanes):
+        workspace.budget.check()
         inputs, targets = objective.to_like(lanes.inputs), objective.to_like(lanes.targets)
-        parts.append(vmap(derivative, in_dims=(None, 0, 0))(direction, inputs, targets))
+        parts.append(derivatives(direction, inputs, targets))
     return torch.cat(parts).double().cpu()
 
 

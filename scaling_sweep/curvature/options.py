@@ -34,6 +34,7 @@ class CurvatureOptions:
             not correct for its first steps: 300 fill its ``v`` to 95 %.
         policy: What BatchNorm normalises by.
         max_bytes: Bound on working memory beside the model and the full-data Krylov basis.
+        max_seconds: Bound on wall-clock time; None for none. What there is no time for is left out.
     """
 
     kinds: tuple[Curvature, ...] = (Curvature.HESSIAN, Curvature.GGN)
@@ -55,6 +56,7 @@ class CurvatureOptions:
     num_moment_steps: int = 300
     policy: Policy = Policy.RUNNING
     max_bytes: int = DEFAULT_MAX_BYTES
+    max_seconds: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse single examples where BatchNorm needs company."""

@@ -1,11 +1,12 @@
 """Data held in memory, and how work on them is cut so that it fits a stated number of bytes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from scaling_sweep.curvature.budget import Budget
 from scaling_sweep.curvature.objective import Objective
 
 # What a product works on beside its arguments, in vectors: parameters, gradient, their tangents
@@ -48,12 +49,13 @@ class Examples:
 
 @dataclass(frozen=True)
 class Workspace:
-    """How products are cut so that they fit into memory.
+    """What products may use: how they are cut to fit into memory, and how long they may go on.
 
     Attributes:
         max_bytes: Bound on working memory beside arguments and results.
         bytes_per_lane: What a lane takes whatever its batch.
         bytes_per_example: What each example of a lane takes on top.
+        budget: How much time there is.
 
     Example:
         >>> Workspace(max_bytes=1000, bytes_per_lane=100, bytes_per_example=10).num_lanes(10)
@@ -63,10 +65,15 @@ class Workspace:
     max_bytes: int
     bytes_per_lane: int
     bytes_per_example: int
+    budget: Budget = field(default_factory=Budget)
 
     @classmethod
     def of(
-        cls, objective: Objective, examples: Examples, max_bytes: int = DEFAULT_MAX_BYTES
+        cls,
+        objective: Objective,
+        examples: Examples,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        budget: Budget | None = None,
     ) -> "Workspace":
         """Measure what a product takes, from the bytes that one forward pass saves.
 
@@ -74,6 +81,7 @@ class Workspace:
             objective: The point.
             examples: Data; the first one is tried.
             max_bytes: Bound on working memory.
+            budget: How much time there is; no bound when None.
 
         Returns:
             The plan.
@@ -85,6 +93,7 @@ class Workspace:
             max_bytes,
             VECTORS_PER_LANE * objective.size * item,
             max(1, ACTIVATIONS_PER_LANE * saved + 2 * one),
+            budget or Budget(),
         )
 
     def num_lanes(self, num_examples: int, vectors_per_lane: int = 0) -> int:

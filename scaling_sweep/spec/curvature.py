@@ -104,6 +104,11 @@ class CurvatureSpec(Section):
     max_products: Annotated[int, Field(ge=3, le=_MAX_COUNT), WHOLE] = 100
     """Budget of each eigenvalue, in products with the matrix of all the data."""
 
+    max_seconds: Positive | None = Field(None, examples=[600], json_schema_extra=_not_null)
+    """Budget of each point and seed in seconds of wall-clock time, beside the short training; none
+    unless given. What there is no time for is left out and named, what most theories need is
+    measured first, and a larger budget measures again what a smaller one cut off."""
+
     batchnorm: Literal["frozen", "running", "batch"] = "frozen"
     """What BatchNorm normalises by: statistics of all the data, the running ones as they are, or
     those of each batch. Dropout is always off."""
