@@ -17,6 +17,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scan
 SEARCHED = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 _PATIENCE_S = 30
 
+# A requeued job waits until its old credentials expire: 20 s here, two minutes by default.
 # cons_tres shares a node's cores between jobs; linuxproc and no task plugin need no root.
 _CONFIG = """\
 ClusterName=test
@@ -25,7 +26,7 @@ SlurmctldPort={controller_port}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=20
 CryptoType=crypto/munge
 MpiDefault=none
 ProctrackType=proctrack/linuxproc

@@ -94,16 +94,18 @@ def free_port() -> int:
 def environment(**more: object) -> dict[str, str]:
     """Return this process's environment without Ray's variables."""
     plain = {name: value for name, value in os.environ.items() if name not in VARIABLES}
-    return {**plain, "PYTHONPATH": str(ROOT), **{name: str(more[name]) for name in more}}
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return {**plain, "PYTHONPATH": path, **{name: str(more[name]) for name in more}}
 
 
 @contextmanager
-def node(folder: Path, token: Path, *options: str) -> Iterator[None]:
-    """Run one Ray node until the block ends."""
+def node(folder: Path, token: Path, port: int, *options: str) -> Iterator[None]:
+    """Run one Ray node until the block ends; begin it once the head's port answers."""
     words = ["start", "--block", "--disable-usage-stats", "--num-cpus=1", "--num-gpus=0"]
     words += ["--dashboard-agent-listen-port=0", "--min-worker-port=0", "--max-worker-port=0"]
     variables = environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=token)
-    with (folder / f"{len(list(folder.iterdir()))}.log").open("w") as log:
+    written = folder / f"{len(list(folder.iterdir()))}.log"
+    with written.open("w") as log:
         process = subprocess.Popen(
             [str(Path(sys.executable).with_name("ray")), *words, *options],
             env=variables,
@@ -112,6 +114,11 @@ def node(folder: Path, token: Path, *options: str) -> Iterator[None]:
             start_new_session=True,
         )
     try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not answers(port):
+            assert process.poll() is None, written.read_text()[-2000:]
+            assert time.monotonic() < deadline, written.read_text()[-2000:]
+            time.sleep(0.2)
         yield
     finally:
         process.terminate()
@@ -136,23 +143,21 @@ def two_nodes() -> Iterator[TwoNodes]:
         head += ["--head", "--include-dashboard=false"]
         if find_spec("grpc") is not None:
             head.append(f"--ray-client-server-port={client}")
-        with node(folder / "logs", folder / "token", *head):
-            wait_for_port(port)
-            with node(folder / "logs", folder / "token", f"--address={address}"):
-                yield TwoNodes(address, f"ray://127.0.0.1:{client}", folder / "token")
+        logs, token = folder / "logs", folder / "token"
+        with (
+            node(logs, token, port, *head),
+            node(logs, token, port, f"--address={address}"),
+        ):
+            yield TwoNodes(address, f"ray://127.0.0.1:{client}", token)
 
 
-def wait_for_port(port: int) -> None:
-    """Wait until something listens."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            assert time.monotonic() < deadline, "Ray did not start"
-            time.sleep(0.2)
-        else:
-            return
+def answers(port: int) -> bool:
+    """Return whether something listens."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def command(folder: Path, *words: object, **variables: object) -> subprocess.CompletedProcess[str]:

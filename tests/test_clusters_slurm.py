@@ -167,8 +167,6 @@ def test_a_preempted_job_goes_on_where_it_was(study: Study) -> None:
     finished = study.parts()
     assert 1 <= len(finished) < 4, study.log(number)
 
-    # Slurm holds a requeued job back for two minutes; an administrator need not wait.
-    study.slurm.ask("scontrol", "update", f"JobId={number}", "StartTime=now")
     wait_until(lambda: state(study, number) in ("COMPLETED", "FAILED"), study, number)
     log = study.log(number)
     assert state(study, number) == "COMPLETED", log
