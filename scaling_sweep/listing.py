@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from scaling_sweep.methods import METHODS
-from scaling_sweep.spec import OPTIMIZERS
+from scaling_sweep.spec import OPTIMIZER_DESCRIPTIONS, OPTIMIZERS
 from scaling_sweep.tasks.builtin import BUILTIN_TASKS
 
 
@@ -33,16 +33,6 @@ class Section:
     entries: tuple[Entry, ...]
 
 
-_OPTIMIZERS = {
-    "sgd": "plain stochastic gradient descent",
-    "momentum": "heavy ball",
-    "nesterov": "Nesterov's momentum",
-    "adam": "Adam",
-    "adamw": "Adam with decoupled weight decay",
-    "rmsprop": "RMSprop",
-}
-
-
 def list_names() -> tuple[Section, ...]:
     """Return tasks, optimizers with their hyperparameters and defaults, and methods.
 
@@ -53,7 +43,8 @@ def list_names() -> tuple[Section, ...]:
     optimizers = [
         Entry(
             name,
-            f"{_OPTIMIZERS[name]} ({', '.join(f'{k}={v.default:g}' for k, v in table.items())})",
+            f"{OPTIMIZER_DESCRIPTIONS[name]} "
+            f"({', '.join(f'{key}={item.default_text}' for key, item in table.items())})",
         )
         for name, table in OPTIMIZERS.items()
     ]

@@ -105,7 +105,7 @@ def test_tasks_are_listed_for_programs_too() -> None:
     assert list(listed["optimizers"]) == list(OPTIMIZERS)
     for optimizer, text in listed["optimizers"].items():
         for key, item in OPTIMIZERS[optimizer].items():
-            assert f"{key}={item.default:g}" in text
+            assert f"{key}={item.default_text}" in text
 
 
 @pytest.mark.parametrize("command", ["plan", "run"])

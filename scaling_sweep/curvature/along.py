@@ -34,7 +34,7 @@ class ShortTraining:
     lr: float
     batch_size: int
     at_steps: tuple[int, ...]
-    hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    hyperparameters: Mapping[str, float | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the order of the steps."""
@@ -120,7 +120,7 @@ def train_along(
         if step in training.at_steps:
             points.append(point_of(copies, 0))
         inputs, targets = batches.draw([seed])
-        engine.step(copies, inputs, targets, [noise + step])
+        engine.step(copies, inputs, targets, [noise + step], step)
     if not all(bool(value.isfinite().all()) for value in points[-1].params.values()):
         raise UserError(
             f"curvature: training with lr {training.lr} diverged within "

@@ -43,7 +43,7 @@ class AdaptiveOptimizer:
     """
 
     name: str
-    hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    hyperparameters: Mapping[str, float | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the name."""

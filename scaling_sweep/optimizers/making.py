@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 
 from scaling_sweep.optimizers.adam import adam, adamw
+from scaling_sweep.optimizers.cauchy import cauchy
+from scaling_sweep.optimizers.newton import newton
 from scaling_sweep.optimizers.rmsprop import rmsprop
 from scaling_sweep.optimizers.rule import UpdateRule
 from scaling_sweep.optimizers.sgd import momentum, nesterov, sgd
+from scaling_sweep.optimizers.slq import slq
 
 _RULES: Mapping[str, Callable[..., UpdateRule]] = {
     "sgd": sgd,
@@ -14,10 +17,13 @@ _RULES: Mapping[str, Callable[..., UpdateRule]] = {
     "adam": adam,
     "adamw": adamw,
     "rmsprop": rmsprop,
+    "cauchy": cauchy,
+    "slq": slq,
+    "newton": newton,
 }
 
 
-def make_rule(name: str, hyperparameters: Mapping[str, float] | None = None) -> UpdateRule:
+def make_rule(name: str, hyperparameters: Mapping[str, float | str] | None = None) -> UpdateRule:
     """Build the update rule of an optimizer.
 
     Args:

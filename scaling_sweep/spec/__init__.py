@@ -10,12 +10,18 @@ from scaling_sweep.spec.axes import (
 from scaling_sweep.spec.curvature import CurvatureSpec, ShortTrainingSpec
 from scaling_sweep.spec.loading import LoadedSweep, check_against_task, load_sweep, parse_sweep
 from scaling_sweep.spec.models import MethodSpec, SweepSpec, TaskSpec
-from scaling_sweep.spec.optimizers import OPTIMIZERS, Hyperparameter, OptimizerSpec
+from scaling_sweep.spec.optimizers import (
+    OPTIMIZER_DESCRIPTIONS,
+    OPTIMIZERS,
+    Hyperparameter,
+    OptimizerSpec,
+)
 from scaling_sweep.spec.parameters import Parameters
 from scaling_sweep.spec.settings import CheckSpec, Horizon, Resources, Stability, TrainedStart
 
 __all__ = [
     "OPTIMIZERS",
+    "OPTIMIZER_DESCRIPTIONS",
     "BatchSizeRange",
     "BatchSizeValues",
     "CheckSpec",

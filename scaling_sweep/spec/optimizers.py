@@ -1,7 +1,8 @@
 """The optimizers a sweep file may name, and the hyperparameters they take."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -15,19 +16,30 @@ from scaling_sweep.spec.wording import as_yaml, exact_text, nearest
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """A number an optimizer takes beside the learning rate.
+    """A number or a word an optimizer takes beside the learning rate.
 
     Attributes:
-        default: Value when the sweep file says nothing; those of `torch.optim`.
-        below: Exclusive upper bound; every hyperparameter is at least 0.
+        default: Value when the sweep file says nothing; those of `torch.optim` where it has them.
+        below: Exclusive upper bound; every number is at least 0.
         meaning: One sentence for the documentation.
         is_damping: Whether it is what a sweep may search as `damping`; one per optimizer at most.
+        least: Smallest whole number where only whole ones will do; None for any number.
+        positive: Whether 0 is refused.
+        words: What it may be where it is a word; empty for a number.
     """
 
-    default: float
+    default: float | str
     below: float | None
     meaning: str
     is_damping: bool = False
+    least: int | None = None
+    positive: bool = False
+    words: tuple[str, ...] = ()
+
+    @property
+    def default_text(self) -> str:
+        """The default as a sweep file would write it."""
+        return self.default if isinstance(self.default, str) else f"{self.default:g}"
 
 
 _WEIGHT_DECAY = Hyperparameter(0.0, None, "L2 penalty added to the gradient.")
@@ -36,6 +48,25 @@ _MOMENTUM = Hyperparameter(0.9, 1.0, "Share of the last velocity that is kept.")
 _BETA1 = Hyperparameter(0.9, 1.0, "Decay of the mean of the gradient.")
 _BETA2 = Hyperparameter(0.999, 1.0, "Decay of the mean of the squared gradient.")
 _ALPHA = Hyperparameter(0.99, 1.0, "Decay of the mean of the squared gradient.")
+_LANCZOS = Hyperparameter(10.0, None, "Hessian-vector products of each look at curvature.", least=2)
+_REFRESH = Hyperparameter(10.0, None, "Steps from one look at curvature to the next.", least=1)
+_LAMBDA_N = Hyperparameter(
+    "bulk",
+    None,
+    "Lower end of the spectrum: the lowest Ritz value, or the smallest absolute one.",
+    words=("bulk", "smallest"),
+)
+_BATCH_NOISE = Hyperparameter(
+    "mean_square",
+    None,
+    "Curvature that bounds the rate: noise counted in, the largest so far, or this batch's.",
+    words=("mean_square", "largest", "batch"),
+)
+_SAFETY = Hyperparameter(0.5, None, "Factor on the measured learning rate.", positive=True)
+_MAX_MOMENTUM = Hyperparameter(0.9, 1.0, "Bound on the measured momentum.")
+_DAMPING = Hyperparameter(
+    1.0, None, "Added to the absolute eigenvalues.", is_damping=True, positive=True
+)
 _EPS = Hyperparameter(1e-8, None, "Added to the denominator, the damping.", is_damping=True)
 
 OPTIMIZERS: Mapping[str, Mapping[str, Hyperparameter]] = MappingProxyType(
@@ -46,6 +77,35 @@ OPTIMIZERS: Mapping[str, Mapping[str, Hyperparameter]] = MappingProxyType(
         "adam": {"beta1": _BETA1, "beta2": _BETA2, "eps": _EPS, "weight_decay": _WEIGHT_DECAY},
         "adamw": {"beta1": _BETA1, "beta2": _BETA2, "eps": _EPS, "weight_decay": _DECOUPLED},
         "rmsprop": {"alpha": _ALPHA, "eps": _EPS, "weight_decay": _WEIGHT_DECAY},
+        "cauchy": {"refresh_every": replace(_REFRESH, default=1.0)},
+        "slq": {
+            "num_lanczos": _LANCZOS,
+            "refresh_every": _REFRESH,
+            "lambda_n": _LAMBDA_N,
+            "batch_noise": _BATCH_NOISE,
+            "safety": _SAFETY,
+            "max_momentum": _MAX_MOMENTUM,
+        },
+        "newton": {"num_lanczos": replace(_LANCZOS, least=1), "damping": _DAMPING},
+    }
+)
+OPTIMIZER_DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "sgd": "plain stochastic gradient descent",
+        "momentum": "heavy ball",
+        "nesterov": "Nesterov's momentum",
+        "adam": "Adam",
+        "adamw": "Adam with decoupled weight decay",
+        "rmsprop": "RMSprop",
+        "cauchy": (
+            "lr is a multiplier on the step gᵀg/(gᵀHg); "
+            "a reconstruction: the paper's own formulas were not reachable"
+        ),
+        "slq": (
+            "lr is a multiplier on learning rate and momentum set on the fly by Lanczos runs; "
+            "a reconstruction: the paper's own formulas were not reachable"
+        ),
+        "newton": "damped Newton step, -(|H| + damping)⁻¹ g, from a few steps of Lanczos",
     }
 )
 
@@ -66,7 +126,7 @@ class OptimizerSpec(Section):
     name: str = Field(examples=["adam"])
     """One of the known optimizers."""
 
-    hyperparameters: dict[str, float] = Field(default={})
+    hyperparameters: dict[str, float | str] = Field(default={})
     """Every hyperparameter of the optimizer; in a file they stand beside `name`."""
 
     @classmethod
@@ -99,7 +159,7 @@ class OptimizerSpec(Section):
         """The name, with what differs from the defaults in brackets, keys sorted."""
         table = OPTIMIZERS[self.name]
         changed = [
-            f"{key}={exact_text(value)}"
+            f"{key}={value if isinstance(value, str) else exact_text(value)}"
             for key, value in sorted(self.hyperparameters.items())
             if value != table[key].default
         ]
@@ -130,24 +190,63 @@ def _check_hyperparameter(name: str, key: str, value: object) -> None:
     known = OPTIMIZERS[name]
     if key not in known:
         refuse(f"{name} has no such hyperparameter; {nearest(key, known)}", key)
+    item = known[key]
+    if item.words:
+        if value not in item.words:
+            refuse(f"must be one of {', '.join(item.words)}, got {as_yaml(value)}", key)
+        return
     if isinstance(value, bool) or not isinstance(value, int | float):
         refuse(f"must be a number, got {as_yaml(value)}", key)
-    below = known[key].below
-    if not 0 <= value < (below if below is not None else float("inf")):
-        bounds = "from 0 up" if below is None else f"from 0 to below {below:g}"
-        refuse(f"must be a finite number {bounds}, got {as_yaml(value)}", key)
+    if not _lies_within(value, item):
+        refuse(f"must be a {_bounds(item)}, got {as_yaml(value)}", key)
+
+
+def _lies_within(value: float, item: Hyperparameter) -> bool:
+    """Return whether a number is one that a hyperparameter may be."""
+    if item.least is not None:
+        return value >= item.least and math.isfinite(value) and value == int(value)
+    above = value > 0 if item.positive else value >= 0
+    return above and value < (item.below if item.below is not None else math.inf)
+
+
+def _bounds(item: Hyperparameter) -> str:
+    """Say what numbers a hyperparameter may be."""
+    if item.least is not None:
+        return f"whole number from {item.least} up"
+    begin = "above 0" if item.positive else "from 0"
+    if item.below is not None:
+        return f"finite number {begin} to below {item.below:g}"
+    return f"finite number {begin}" if item.positive else "finite number from 0 up"
+
+
+def _bounds_schema(item: Hyperparameter) -> dict[str, Any]:
+    """Return what one hyperparameter may be."""
+    if item.words:
+        return {"enum": list(item.words)}
+    if item.least is not None:
+        return {"type": "integer", "minimum": item.least}
+    bounds: dict[str, Any] = {
+        "type": "number",
+        "exclusiveMinimum" if item.positive else "minimum": 0,
+    }
+    if item.below is not None:
+        bounds["exclusiveMaximum"] = item.below
+    return bounds
 
 
 def _mapping_schema(name: str) -> dict[str, Any]:
     """Return the description of one optimizer's flat mapping."""
     properties: dict[str, Any] = {"name": {"const": name}}
     for key, item in OPTIMIZERS[name].items():
-        bounds: dict[str, Any] = {"type": "number", "minimum": 0}
-        if item.below is not None:
-            bounds["exclusiveMaximum"] = item.below
-        properties[key] = {**bounds, "default": item.default, "description": item.meaning}
+        default = item.default if item.least is None else int(item.default)
+        properties[key] = {
+            **_bounds_schema(item),
+            "default": default,
+            "description": item.meaning,
+        }
     return {
         "type": "object",
+        "description": OPTIMIZER_DESCRIPTIONS[name],
         "properties": properties,
         "required": ["name"],
         "additionalProperties": False,

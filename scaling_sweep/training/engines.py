@@ -11,9 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from scaling_sweep.optimizers.curvature_rule import CurvatureRule
 from scaling_sweep.optimizers.rule import UpdateRule, move_copies
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.copies import Copies, Tensors
+from scaling_sweep.training.curvature import (
+    differentiate,
+    due_rule,
+    refresh,
+    twice_differentiable,
+)
 from scaling_sweep.training.randomness import forked_generators
 
 # Any number does: it makes the evaluation of a model that never stops drawing a fixed function.
@@ -24,9 +31,15 @@ class Engine(Protocol):
     """Moves copies and measures losses."""
 
     name: str
+    refresh_every: int | None  # steps from one look at curvature to the next; None never looks
 
     def step(
-        self, copies: Copies, inputs: Tensor, targets: Tensor, noise_seeds: list[int]
+        self,
+        copies: Copies,
+        inputs: Tensor,
+        targets: Tensor,
+        noise_seeds: list[int],
+        number: int = 0,
     ) -> Tensor:
         """Move every copy once, in place, and return its loss before the move.
 
@@ -36,6 +49,8 @@ class Engine(Protocol):
             targets: Shape ``[num_copies, batch_size, ...]``.
             noise_seeds: For each copy, the seed of the model's own randomness in this step;
                 empty when the model has none.
+            number: Steps the copies have taken before; a rule that needs curvature looks at it
+                at every so many.
 
         Returns:
             Shape ``[num_copies]``, mean batch losses.
@@ -62,6 +77,7 @@ class VmapEngine:
         self._model = model
         self._task = task
         self._rule = rule
+        self.refresh_every = rule.refresh_every if isinstance(rule, CurvatureRule) else None
         self._objectives = vmap(self._objective)
         self._losses = vmap(self._objective, in_dims=(0, 0, None, None))
 
@@ -74,16 +90,24 @@ class VmapEngine:
         return self._task.loss(outputs, targets), buffers
 
     def step(
-        self, copies: Copies, inputs: Tensor, targets: Tensor, noise_seeds: list[int]
+        self,
+        copies: Copies,
+        inputs: Tensor,
+        targets: Tensor,
+        noise_seeds: list[int],
+        number: int = 0,
     ) -> Tensor:
         """Move every copy once, in place, and return its loss before the move."""
         self._model.train()
         params = {name: value.detach().requires_grad_() for name, value in copies.params.items()}
-        losses, buffers = self._objectives(params, copies.buffers, inputs, targets)
+        due = due_rule(self._rule, number)
+        with twice_differentiable(due):
+            losses, buffers = self._objectives(params, copies.buffers, inputs, targets)
         # Copies share nothing, so the gradient of the sum is each copy's own, NaN or not.
-        found = torch.autograd.grad(losses.sum(), list(params.values()), materialize_grads=True)
+        grads = differentiate(losses.sum(), params, twice=due is not None)
+        if due is not None:
+            grads = refresh(due, params, grads, copies.state)
         with torch.no_grad():
-            grads = dict(zip(params, found, strict=True))
             move_copies(self._rule, copies.params, grads, copies.state, copies.lr)
             copies.buffers.update(buffers)
         detached: Tensor = losses.detach()
@@ -112,9 +136,15 @@ class LoopEngine:
         self._model = model
         self._task = task
         self._rule = rule
+        self.refresh_every = rule.refresh_every if isinstance(rule, CurvatureRule) else None
 
     def step(
-        self, copies: Copies, inputs: Tensor, targets: Tensor, noise_seeds: list[int]
+        self,
+        copies: Copies,
+        inputs: Tensor,
+        targets: Tensor,
+        noise_seeds: list[int],
+        number: int = 0,
     ) -> Tensor:
         """Move every copy once, in place, and return its loss before the move."""
         self._model.train()
@@ -124,23 +154,31 @@ class LoopEngine:
                 if noise_seeds:
                     torch.manual_seed(noise_seeds[row])
                 # A clone: copies of a seed share one batch, and a model may write into its input.
-                losses.append(self._step_one(copies, row, inputs[row].clone(), targets[row]))
+                own = inputs[row].clone()
+                losses.append(self._step_one(copies, row, own, targets[row], number))
         return torch.stack(losses)
 
-    def _step_one(self, copies: Copies, row: int, inputs: Tensor, targets: Tensor) -> Tensor:
+    def _step_one(
+        self, copies: Copies, row: int, inputs: Tensor, targets: Tensor, number: int
+    ) -> Tensor:
         params = {name: value[row].requires_grad_() for name, value in _detached(copies.params)}
-        loss = self._loss(params, _row(copies.buffers, row), inputs, targets)
-        grads = torch.autograd.grad(loss, list(params.values()), materialize_grads=True)
+        due = due_rule(self._rule, number)
+        with twice_differentiable(due):
+            loss = self._loss(params, _row(copies.buffers, row), inputs, targets)
+        found = differentiate(loss, params, twice=due is not None)
+        grads = {name: grad.unsqueeze(0) for name, grad in found.items()}
         own = slice(row, row + 1)
         state = {
             moment: {name: value[own] for name, value in values.items()}
             for moment, values in copies.state.items()
         }
+        if due is not None:
+            grads = refresh(due, params, grads, state)
         with torch.no_grad():
             move_copies(
                 self._rule,
                 {name: value[own] for name, value in copies.params.items()},
-                {name: grad.unsqueeze(0) for name, grad in zip(params, grads, strict=True)},
+                grads,
                 state,
                 copies.lr[own],
             )

@@ -208,7 +208,7 @@ class _PackRun:
         for step in range(self._pack.num_steps):
             inputs, targets = batches.draw([self._seeds[row] for row in herd.rows])
             noise = [self._noise[row] + step for row in herd.rows] if self._noise else []
-            recorder.add(engine.step(herd.copies, inputs, targets, noise), herd.live)
+            recorder.add(engine.step(herd.copies, inputs, targets, noise, step), herd.live)
             if (step + 1) % _STEPS_BETWEEN_CHECKS == 0:
                 herd = herd.without(recorder.nonfinite(), step + 1)
                 if not herd.rows:

@@ -7,6 +7,7 @@ import torch
 
 from scaling_sweep.errors import UserError
 from scaling_sweep.methods import METHODS
+from scaling_sweep.optimizers.curvature_rule import CurvatureRule
 from scaling_sweep.optimizers.making import make_rule
 from scaling_sweep.planning import TimedPack
 from scaling_sweep.spec import LoadedSweep, SweepSpec, check_against_task
@@ -14,6 +15,7 @@ from scaling_sweep.tasks.loading import load_task
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.choosing import ProbeBatch, choose_engine, time_step
 from scaling_sweep.training.copies import Point, stack_points
+from scaling_sweep.training.engines import LoopEngine
 from scaling_sweep.training.pack import initial_model, make_batches
 
 # On a CPU packs gain up to about here and then lose: the parameters of 48 copies of the digits MLP
@@ -104,9 +106,31 @@ def inspect_task(sweep: LoadedSweep, task: Task) -> TaskFacts:
             "it must be finite there",
             "task",
         )
+    _check_curvature(sweep, task)
     return TaskFacts(
         task.num_examples, num_parameters, loss.item(), _max_copies(num_parameters, spec)
     )
+
+
+def _check_curvature(sweep: LoadedSweep, task: Task) -> None:
+    """Refuse an optimizer that looks at curvature where the model has no second derivative."""
+    spec, device = sweep.spec, torch.device("cpu")
+    for place, optimizer in enumerate(spec.optimizers):
+        rule = make_rule(optimizer.name, optimizer.hyperparameters)
+        if not isinstance(rule, CurvatureRule):
+            continue
+        model = initial_model(task, spec, 0)
+        copies = stack_points([Point.of(model)], [0.0], rule, device)
+        inputs, targets = make_batches(task, spec, [0], spec.batch_sizes[0], device).draw([0])
+        try:
+            LoopEngine(model, task, rule).step(copies, inputs, targets, [0])
+        except (RuntimeError, NotImplementedError) as error:
+            text = str(error).strip().splitlines() or [""]
+            raise sweep.error(
+                f"{optimizer.name} needs second derivatives, and task {task.name!r} has none "
+                f"({text[0][:160]}); take an optimizer that needs gradients only",
+                f"parameters.optimizer.values[{place}]",
+            ) from error
 
 
 def _check_method(sweep: LoadedSweep) -> None:
@@ -135,7 +159,9 @@ def _max_copies(num_parameters: int, spec: SweepSpec) -> int:
     if spec.resources.max_trials_per_pack is not None:
         return spec.resources.max_trials_per_pack
     size = max(1, num_parameters)
-    fitting = _MAX_PACK_BYTES // (_BYTES_PER_PARAMETER * size)
+    rules = [make_rule(item.name, item.hyperparameters) for item in spec.optimizers]
+    kept = max(rule.num_kept if isinstance(rule, CurvatureRule) else 0 for rule in rules)
+    fitting = _MAX_PACK_BYTES // ((_BYTES_PER_PARAMETER + 4 * kept) * size)
     fast = _MAX_COPIES if spec.resources.gpus else max(_MIN_COPIES, _CPU_PACK_BYTES // (4 * size))
     return max(1, min(fitting, fast, _MAX_COPIES))
 

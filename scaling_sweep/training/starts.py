@@ -55,7 +55,7 @@ def train_starts(
     batches = _batches(spec, task, recipe, seeds, device)
     for step in range(recipe.steps):
         inputs, targets = batches.draw(seeds)
-        engine.step(copies, inputs, targets, [seed + step for seed in noise])
+        engine.step(copies, inputs, targets, [seed + step for seed in noise], step)
     _refuse_diverged(seeds, before, evaluator.losses(copies, engine).tolist())
     return {seed: point_of(copies, row) for row, seed in enumerate(seeds)}
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from scaling_sweep.optimizers.curvature_rule import CurvatureRule
 from scaling_sweep.optimizers.making import make_rule
 from scaling_sweep.optimizers.rule import UpdateRule, move_copies
 
-CASES: list[tuple[str, Mapping[str, float]]] = [
+CASES: list[tuple[str, Mapping[str, float | str]]] = [
     ("sgd", {}),
     ("sgd", {"weight_decay": 0.1}),
     ("momentum", {}),
@@ -23,6 +24,8 @@ CASES: list[tuple[str, Mapping[str, float]]] = [
     ("adamw", {"weight_decay": 0.3, "eps": 1e-3}),
     ("rmsprop", {}),
     ("rmsprop", {"alpha": 0.5, "eps": 1e-2, "weight_decay": 0.1}),
+    ("cauchy", {}),
+    ("slq", {}),
 ]
 
 
@@ -37,20 +40,23 @@ def trajectory(rule: UpdateRule) -> dict[str, Tensor]:
             for name, shape in shapes.items()
         }
 
-    params = draw()
+    params, scales = draw(), torch.linspace(0.1, 4.0, 10, dtype=torch.float64)
     state = torch.func.vmap(rule.init)(params)
     state = {
         moment: {name: value.clone() for name, value in values.items()}
         for moment, values in state.items()
     }
     for _ in range(20):
-        move_copies(rule, params, draw(), state, torch.tensor([0.0, 0.01, 0.3]))
+        grads = draw()
+        if isinstance(rule, CurvatureRule):
+            rule.refresh(lambda vectors: vectors * scales, grads, state)
+        move_copies(rule, params, grads, state, torch.tensor([0.0, 0.01, 0.3]))
     return {**params, **{f"{m}.{n}": v for m, values in state.items() for n, v in values.items()}}
 
 
 @pytest.mark.parametrize(("name", "hyperparameters"), CASES)
 def test_moving_in_place_equals_the_pure_rule(
-    name: str, hyperparameters: Mapping[str, float]
+    name: str, hyperparameters: Mapping[str, float | str]
 ) -> None:
     """Parameters and moments after twenty steps are the same, whichever form moved them."""
     rule = make_rule(name, hyperparameters)

@@ -206,7 +206,7 @@ def test_hyperparameters_and_defaults_are_those_of_the_sweep_file(name: str) -> 
     assert {key: item.default for key, item in signature.items()} == expected
 
 
-@each_name
+@pytest.mark.parametrize("name", sorted({case.name for case in CASES}))
 def test_defaults_are_those_of_torch(name: str) -> None:
     """What the table calls usual is what torch does when told nothing but the name."""
     peers = {case.name: case.peer for case in CASES if not case.hyperparameters}
