@@ -14,7 +14,7 @@ ANALYSIS_INSTALLED := .venv-analysis/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test test-slow test-analysis test-all lint format docs bench clean
+.PHONY: help install sweep test test-slow test-analysis test-all lint format slurm docs bench clean
 
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,6 +57,12 @@ lint: $(INSTALLED)  ## ruff and mypy --strict
 format: $(INSTALLED)  ## Let ruff mend what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+slurm:  ## Install Debian's Slurm and munge, for the tests of CLUSTER=slurm (root or sudo)
+	@PATH="$$PATH:/usr/sbin" command -v slurmctld || { \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo "sudo -n") && \
+	  $$sudo apt-get update -qq && \
+	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge; }
 
 docs: $(INSTALLED)  ## Write the generated pages of docs/ anew
 	$(BIN)/python -m docs.generate
