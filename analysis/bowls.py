@@ -7,7 +7,7 @@ the same start and batches at all learning rates, so most of its noise is a comm
 parabola would be simpler and is biased: the two sides of real bowls are not alike.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -29,6 +29,9 @@ _REACH = float(np.log(2))
 _LEAST_STEPS = 2
 _DEGREE = 4
 _FEWEST_BINS = 3  # a parabola's
+# Coarser grids cannot follow bowls whose sides rise in half a step: at ratio 2 intervals held the
+# truth in 63 to 81 %. There the interval reaches half a step to both sides at least.
+_COARSE = float(np.log(1.5))
 _MAX_MOVES = 10  # of the window; it settles after one or two
 
 
@@ -223,27 +226,22 @@ def find_bottom(bowl: Bowl) -> Bottom:
         >>> round(float(np.exp(bottom.log_lr)), 6), str(bottom.where)
         (0.9, 'inside')
     """
-    bottom = _find_bottom(bowl)
-    if not bottom.deviations.size:
-        return bottom
-    others = [bowl.without(seed) for seed in bottom.seeds]
-    if not all(is_bowl(other) for other in others):
-        return bottom
-    half = _jackknife_half_width(np.array([_find_bottom(other).log_lr for other in others]))
-    walls = _walls(lattice := _lay_out(bowl), lattice.usable())
-    return Bottom(
-        log_lr=bottom.log_lr,
+    bottom, lattice = _find_bottom(bowl), _lay_out(bowl)
+    half = max(_jackknife(bowl, bottom), lattice.step / 2 if lattice.step > _COARSE else 0.0)
+    walls = _walls(lattice, lattice.usable())
+    return replace(
+        bottom,
         low=min(bottom.low, max(bottom.log_lr - half, walls[0])),
         high=max(bottom.high, min(bottom.log_lr + half, walls[1])),
-        log_loss=bottom.log_loss,
-        where=bottom.where,
-        seeds=bottom.seeds,
-        deviations=bottom.deviations,
     )
 
 
-def _jackknife_half_width(left_out: FloatArray) -> float:
-    """Return Student's t times the jackknife's standard error."""
+def _jackknife(bowl: Bowl, bottom: Bottom) -> float:
+    """Return the half-width of the jackknife over seeds, 0 where there is none to be had."""
+    others = [bowl.without(seed) for seed in bottom.seeds] if bottom.deviations.size else []
+    if not others or not all(is_bowl(other) for other in others):
+        return 0.0
+    left_out = np.array([_find_bottom(other).log_lr for other in others])
     num = left_out.size
     variance = (num - 1) / num * ((left_out - left_out.mean()) ** 2).sum()
     return students_t(CONFIDENCE, num - 1) * float(np.sqrt(variance))

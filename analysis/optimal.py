@@ -76,16 +76,12 @@ def find_optimal_lrs(frame: pd.DataFrame, loss_column: str = LOSS_COLUMN) -> tup
 
 def _summarize(batch_size: int, bottom: Bottom) -> OptimalLR:
     """Leave the logs behind."""
-    by_seed = np.exp(bottom.log_lr + bottom.deviations)
     return OptimalLR(
         batch_size=batch_size,
-        num_seeds=bottom.seeds.size,
         lr_opt=float(np.exp(bottom.log_lr)),
         lr_opt_ci=(float(np.exp(bottom.low)), float(np.exp(bottom.high))),
         loss=float(np.exp(bottom.log_loss)),
         where=bottom.where,
-        seed_lrs=tuple(
-            (int(seed), float(lr))
-            for seed, lr in zip(bottom.seeds, by_seed, strict=bool(by_seed.size))
-        ),
+        seeds=tuple(int(seed) for seed in bottom.seeds),
+        seed_lrs=tuple(float(lr) for lr in np.exp(bottom.log_lr + bottom.deviations)),
     )

@@ -12,23 +12,29 @@ class OptimalLR:
 
     Attributes:
         batch_size: Examples per step.
-        num_seeds: Seeds with a loss.
         lr_opt: The learning rate; that with the lowest loss of the grid where the loss falls to
             the grid's end.
         lr_opt_ci: Its 95 % interval; an end is 0 or infinity where nothing bounds it.
         loss: Typical loss there: the geometric mean over seeds, by the interpolation.
         where: Where it lies among the learning rates that were run.
-        seed_lrs: By seed, what the best learning rate of that seed is worth in the estimate: their
-            logs scatter around log ``lr_opt`` as much as seeds do. Empty where that is unknown.
+        seeds: The replicates.
+        seed_lrs: One per seed, what the best learning rate of that seed is worth in the estimate:
+            their logs scatter around log ``lr_opt`` as much as seeds do. Empty where that is
+            unknown.
     """
 
     batch_size: int
-    num_seeds: int
     lr_opt: float
     lr_opt_ci: tuple[float, float]
     loss: float
     where: Where
-    seed_lrs: tuple[tuple[int, float], ...] = ()
+    seeds: tuple[int, ...] = ()
+    seed_lrs: tuple[float, ...] = ()
+
+    @property
+    def num_seeds(self) -> int:
+        """Seeds with a loss."""
+        return len(self.seeds)
 
     @property
     def at_edge(self) -> bool:
