@@ -45,10 +45,10 @@ engine: vmap
 TASK = '''
 """A task that notes where it is trained."""
 
-import os
 import time
 from pathlib import Path
 
+import ray
 import torch
 from torch import nn
 
@@ -56,9 +56,11 @@ from scaling_sweep.tasks.task import Task
 
 
 def task():
-    if "RAY_NODE_ID" in os.environ:
+    # The driver looks at the task before it reaches Ray.
+    if ray.is_initialized():
         time.sleep(1)
-        (Path(__file__).parent / f"node-{os.environ['RAY_NODE_ID']}").touch()
+        node = ray.get_runtime_context().get_node_id()
+        (Path(__file__).parent / f"node-{node}").touch()
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(100, 4, generator=generator)
     return Task("own", "Notes.", lambda: nn.Linear(4, 1), nn.functional.mse_loss,
