@@ -131,7 +131,7 @@ class Study:
             lr: The learning rate to train at, where the damping was searched.
 
         Returns:
-            The learning rate or damping, its interval and what to know about it; or why there is none.
+            What to train with, its interval and what to know about it; or why there is none.
         """
         from analysis.forecast import recommend
 

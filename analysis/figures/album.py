@@ -34,8 +34,8 @@ _EDGES_CAPTIONS = {
         "learning rate, with its 95 % interval, over their ratio; every learning rate has a mark "
         "of its own, moved a little aside. The grey bars are the brackets of the single seeds, "
         "from the first diverged to the last stable damping. If only lr/B counts, marks of all "
-        "learning rates fall on one curve; where they fall along a dotted line they follow that "
-        "slope."
+        "learning rates fall on one curve; a law that depends on more has a curve in the colour of "
+        "each. Marks along a dotted line follow that slope."
     ),
 }
 _LAWS_CAPTION = (

@@ -108,16 +108,16 @@ def compute_edges(group: GroupFit) -> EdgePlot:
         key=lambda curve: curve.reported,
     )
     y_range = _find_range(group, found)
-    room = (2**0.6, 2**1.25) if not group.axis.inverse else (2**1.25, 2**0.6)
+    offsets = _choose_offsets(group, x)
     return EdgePlot(
         group=group,
-        points=_part_rates(group, found),
+        points=_part_rates(found, offsets),
         brackets=group.seed_edges,
-        positions=_spread_seeds(group, x),
+        positions=_place_seeds(group, offsets),
         curves=tuple(curves),
         guides=_make_guides(group, found, curves, y_range),
         y_range=y_range,
-        x_range=(x.min() / room[0], x.max() * room[1]),
+        x_range=_find_x_range(group, x),
     )
 
 
@@ -147,7 +147,17 @@ def _trace(group: GroupFit, law: LawFit, lr: float) -> LawCurve:
     band = law_band(group, law, dense, lr)
     low, high = np.sort(axis.bold([band.low, band.high]), axis=0)
     x, y = axis.chart(dense, lr, group.num_examples), axis.bold(band.median)
+    if axis.inverse:  # the ratio falls where the batch size grows
+        x, y, low, high = x[::-1], y[::-1], low[::-1], high[::-1]
     return LawCurve(law, x, y, low, high, law.name == group.law, lr)
+
+
+def _find_x_range(group: GroupFit, x: np.ndarray) -> tuple[float, float]:
+    """Return a horizontal axis with room for the names of the guides at their end."""
+    if not group.axis.inverse:
+        return x.min() / 2**0.6, x.max() * 2**1.25
+    room = max(2**1.25, (x.max() / x.min()) ** 0.12)
+    return x.min() / room, x.max() * 2**0.6
 
 
 def _find_range(group: GroupFit, found: tuple[points.EdgePoint, ...]) -> tuple[float, float]:
@@ -169,33 +179,35 @@ def _find_gap(group: GroupFit, x: np.ndarray) -> float:
     return max(gap, _LEAST_GAP) if group.axis.inverse else gap
 
 
+def _choose_offsets(group: GroupFit, x: np.ndarray) -> dict[tuple[float | None, int], float]:
+    """Return how far aside each seed stands, in octaves: within a third of the gap between places.
+
+    Those of one learning rate stand together.
+    """
+    reach = _find_gap(group, x) / 6
+    seeds = {(edge.lr, edge.seed) for edge in group.seed_edges}
+    names = sorted(seeds, key=lambda name: (name[0] or 0.0, name[1]))
+    offsets = np.linspace(-reach, reach, len(names)) if len(names) > 1 else np.zeros(1)
+    return dict(zip(names, offsets.tolist(), strict=True))
+
+
 def _part_rates(
-    group: GroupFit, found: tuple[points.EdgePoint, ...]
+    found: tuple[points.EdgePoint, ...], offsets: dict[tuple[float | None, int], float]
 ) -> tuple[points.EdgePoint, ...]:
-    """Move the points of several learning rates a little apart, so that none hides another."""
-    rates = sorted({point.lr for point in found if point.lr is not None})
-    if len(rates) < 2:
-        return found
-    gap = _find_gap(group, np.array([point.x for point in found]))
-    shifts = dict(zip(rates, np.linspace(-gap / 6, gap / 6, len(rates)), strict=True))
-    return tuple(
-        replace(point, x=point.x * 2 ** shifts[point.lr]) for point in found if point.lr is not None
-    )
+    """Move the points of each learning rate into the middle of its seeds."""
+    middle = {
+        lr: float(np.mean([offset for (other, _), offset in offsets.items() if other == lr]))
+        for lr, _ in offsets
+    }
+    return tuple(replace(point, x=point.x * 2 ** middle[point.lr]) for point in found)
 
 
-def _spread_seeds(group: GroupFit, x: np.ndarray) -> np.ndarray:
-    """Return places side by side for the seeds, within a third of the gap between places."""
-    gap = _find_gap(group, x)
-    names = sorted({(edge.lr or 0.0, edge.seed) for edge in group.seed_edges})
-    ranks = {name: rank for rank, name in enumerate(names)}
-    offsets = np.linspace(-gap / 6, gap / 6, len(ranks)) if len(ranks) > 1 else np.zeros(1)
-    true = [
-        float(group.axis.chart(edge.batch_size, edge.lr or 1.0, group.num_examples))
-        for edge in group.seed_edges
-    ]
-    places = [offsets[ranks[edge.lr or 0.0, edge.seed]] for edge in group.seed_edges]
-    positions: np.ndarray = np.array(true) * 2.0 ** np.array(places)
-    return positions
+def _place_seeds(group: GroupFit, offsets: dict[tuple[float | None, int], float]) -> np.ndarray:
+    """Return where each bracket stands."""
+    size, lr = np.array([(edge.batch_size, edge.lr or 1.0) for edge in group.seed_edges]).T
+    aside = np.array([offsets[edge.lr, edge.seed] for edge in group.seed_edges])
+    places: np.ndarray = group.axis.chart(size, lr, group.num_examples) * 2.0**aside
+    return places
 
 
 def _make_guides(
@@ -269,15 +281,15 @@ def _draw_guides(plot: EdgePlot, axes: Axes) -> None:
     limit = plot.y_range[0] * 1.001 if side < 0 else plot.y_range[1] * 0.999
     for guide in plot.guides:
         axes.plot(guide.x, guide.y, ":", color=canvas.MUTED, linewidth=1.1)
-        # A line that ends at the border is named within it, one that ends at the side beside it.
+        # A line that ends at the border is named left of it, one that ends at the side beside it.
         at_border = (guide.y[1] - limit) * side >= 0
-        inward, outward = ("right", "left") if side > 0 else ("left", "right")
+        away = "left" if side > 0 else "right"
         axes.annotate(
             guide.label,
             (guide.x[1], guide.y[1]),
-            xytext=(-10 * side, -1 * side) if at_border else (4 * side, 0),
+            xytext=(-10, -side) if at_border else (4 * side, 0),
             textcoords="offset points",
-            ha=inward if at_border else outward,
+            ha="right" if at_border else away,
             va=("top" if side > 0 else "bottom") if at_border else "center",
             fontsize=canvas.FONT_SIZE - 1,
             color=canvas.MUTED,
