@@ -5,9 +5,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from analysis.axes import Axis, AxisName
+from analysis.axes import LR_AXIS, Axis, AxisName
 from analysis.joint_laws import natural_parameters
-from analysis.summaries import Exponents, Fit, GroupFit, LawFit, MedianEdge
+from analysis.optimal_summaries import OptimalFit, OptimalLR
+from analysis.summaries import Check, Exponents, Fit, GroupFit, LawFit, MedianEdge
 
 FIT_SCHEMA = 1
 
@@ -64,7 +65,7 @@ def _exponents_apart(apart: Exponents | None) -> dict[str, Any] | None:
 
 
 def _group(group: GroupFit) -> dict[str, Any]:
-    naive, check, key = group.naive_slope, group.check, group.key
+    naive, key = group.naive_slope, group.key
     apart = {} if key.axis is AxisName.LR else {"apart": _exponents_apart(group.apart)}
     return {
         "task": key.task,
@@ -87,14 +88,46 @@ def _group(group: GroupFit) -> dict[str, Any]:
             "exponent": _number(naive.exponent),
             "exponent_ci": _interval(naive.exponent_ci),
         },
-        "check": {
-            "predicted": _number(check.predicted),
-            "margin": check.margin,
-            "outcome": None if check.outcome is None else check.outcome.value,
-            "reason": check.reason,
-        },
+        "check": _check(group.check),
         "warnings": list(group.warnings),
         "refused": group.refused,
+        "optimal": None if group.optimal is None else _optimal(group.optimal),
+    }
+
+
+def _check(check: Check) -> dict[str, Any]:
+    return {
+        "predicted": _number(check.predicted),
+        "margin": check.margin,
+        "outcome": None if check.outcome is None else check.outcome.value,
+        "reason": check.reason,
+    }
+
+
+def _optimum(one: OptimalLR) -> dict[str, Any]:
+    return {
+        "batch_size": one.batch_size,
+        "num_seeds": one.num_seeds,
+        "lr_opt": _number(one.lr_opt),
+        "lr_opt_ci": _interval(one.lr_opt_ci),
+        "loss": _number(one.loss),
+        "at_edge": one.at_edge,
+        "where": one.where.value,
+    }
+
+
+def _optimal(optimal: OptimalFit) -> dict[str, Any]:
+    """Return the learning rates with the lowest loss, and their laws."""
+    return {
+        "loss_column": optimal.loss_column,
+        "lrs": [_optimum(one) for one in optimal.lrs],
+        "laws": [_law(law, LR_AXIS) for law in optimal.laws],
+        "law": optimal.law,
+        "exponent": _number(optimal.exponent),
+        "exponent_ci": _interval(optimal.exponent_ci),
+        "check": _check(optimal.check),
+        "warnings": list(optimal.warnings),
+        "refused": optimal.refused,
     }
 
 
@@ -110,6 +143,11 @@ def to_json(fit: Fit) -> dict[str, Any]:
     ``damping_stable`` of null says that none was stable, a ``damping_diverged`` of 0 that all
     were); ``censored`` says on which side of the grid of dampings the edge lies; laws are those
     of damping_min in lr/B, and ``apart`` holds a and b of ``lr^a B^-b``, fitted apart.
+
+    ``optimal`` holds the learning rates with the lowest ``loss_column`` and their laws; null where
+    the damping was searched or the table has no losses. ``at_edge`` says that the optimum may lie
+    beyond the grid, ``where`` is inside, low end, high end or steep (beside learning rates that
+    lose everything); an end of ``lr_opt_ci`` that nothing bounds is 0 or null.
 
     Args:
         fit: The fit.

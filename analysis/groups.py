@@ -14,6 +14,8 @@ from analysis.edges import find_boldest_stable, find_edges, find_median_edges
 from analysis.fit_json import to_json, write_fit_json
 from analysis.fitting import fit_apart, fit_laws
 from analysis.intervals import students_t
+from analysis.optimal import LOSS_COLUMN
+from analysis.optimal_laws import fit_optimum
 from analysis.refusals import (
     refuse_edges,
     refuse_laws,
@@ -95,6 +97,7 @@ def fit_results(
     criterion: Criterion | None = None,
     predicted: Mapping[str, float | None] | None = None,
     margin: float = MARGIN,
+    loss_column: str = LOSS_COLUMN,
 ) -> Fit:
     """Fit every group of a table.
 
@@ -103,6 +106,7 @@ def fit_results(
         criterion: Judge the trials anew by their losses; None keeps the table's verdicts.
         predicted: Exponents to check against, by optimizer; they come before theory's.
         margin: Half-width of the region around the prediction that counts as equal to it.
+        loss_column: The loss that the best learning rate makes low.
 
     Returns:
         The fit, groups in the order of their keys.
@@ -126,7 +130,7 @@ def fit_results(
     for key, rows in split_groups(frame):
         exponent = predict_exponent(key.optimizer, predicted, key.axis)
         expected = _Expected(exponent, margin, AXES[key.axis])
-        group = _fit_group(rows, key, expected)
+        group = _add_optimum(_fit_group(rows, key, expected), rows, expected, loss_column)
         sensitivity = tuple(
             _try_criterion(rows, expected, other) for other in _other_criteria(rows, criterion)
         )
@@ -275,6 +279,23 @@ def _fit_group(rows: pd.DataFrame, key: GroupKey, expected: _Expected) -> GroupF
         num_examples=usable.num_examples,
         apart=apart,
     )
+
+
+def _add_optimum(
+    group: GroupFit, rows: pd.DataFrame, expected: _Expected, loss_column: str
+) -> GroupFit:
+    """Add the learning rates with the lowest loss, where the learning rate was searched."""
+    if expected.axis is not LR_AXIS:
+        return group
+    optimal = fit_optimum(
+        rows,
+        expected.exponent,
+        expected.margin,
+        num_examples=group.num_examples,
+        loss_column=loss_column,
+        refused=_select(rows, ()).refused,
+    )
+    return replace(group, optimal=optimal)
 
 
 def _count_failed(rows: pd.DataFrame) -> int:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis.axes import LR_AXIS
 from analysis.bowl_curves import CONFIDENCE
+from analysis.bowls import Where
 from analysis.cells import Cells, collect_cells
 from analysis.checks import MARGIN, check_exponent
 from analysis.fitting import fit_cells
@@ -23,7 +24,7 @@ from analysis.likelihood import FloatArray
 from analysis.optimal import LOSS_COLUMN, find_optimal_lrs
 from analysis.optimal_summaries import OptimalFit, OptimalLR
 from analysis.refusals import refuse_laws
-from analysis.summaries import Edge, LawFit
+from analysis.summaries import Censoring, Edge, GroupFit, LawFit, MedianEdge
 
 _MIN_BATCH_SIZES = 4  # as for edges: statistics.md, "Refuse to fit"
 _LACK_OF_FIT_P = 1e-3  # the same
@@ -114,6 +115,7 @@ def fit_optimum(
     *,
     num_examples: int | None = None,
     loss_column: str = LOSS_COLUMN,
+    refused: str | None = None,
 ) -> OptimalFit | None:
     """Find the best learning rates of one group and fit laws to them.
 
@@ -125,6 +127,7 @@ def fit_optimum(
         margin: Half-width of the region around the prediction that counts as equal to it.
         num_examples: Size of the data when batches are drawn without replacement, else None.
         loss_column: The loss that should be low.
+        refused: Why these trials can bear no law, where that is known already.
 
     Returns:
         The fit; None where the table has no such loss, or no batch size has a bowl.
@@ -147,13 +150,57 @@ def fit_optimum(
         return None
     # A full batch has no noise, see analysis.groups.
     noisy = [one for one in lrs if num_examples is None or one.batch_size < num_examples]
-    refused = _refuse_optima(noisy)
+    refused = refused or _refuse_optima(noisy)
     laws: tuple[LawFit, ...] = ()
     if refused is None:
         cells = collect_optima(noisy)
         laws = fit_cells(cells, num_examples)
         refused = _refuse_laws(laws)
     return _say(loss_column, lrs, laws, predicted, margin, num_examples, refused)
+
+
+def as_group(group: GroupFit) -> GroupFit | None:
+    """Return the best learning rates in place of the edges, for all that takes a group.
+
+    Args:
+        group: A group.
+
+    Returns:
+        The group with optima as its edges, those at the grid's end censored, and their laws; None
+        where it has no optimum.
+    """
+    optimal = group.optimal
+    if optimal is None or not optimal.lrs:
+        return None
+    sides = {Where.LOW_END: Censoring.LEFT, Where.HIGH_END: Censoring.RIGHT}
+    edges = tuple(
+        MedianEdge(
+            batch_size=one.batch_size,
+            num_seeds=one.num_seeds,
+            median=one.lr_opt,
+            median_ci=one.lr_opt_ci,
+            stable=one.lr_opt,
+            diverged=one.lr_opt,
+            censored=sides.get(one.where, Censoring.NONE),
+        )
+        for one in optimal.lrs
+    )
+    return replace(
+        group,
+        edges=edges,
+        seed_edges=(),
+        laws=optimal.laws,
+        law=optimal.law,
+        exponent=optimal.exponent,
+        exponent_ci=optimal.exponent_ci,
+        check=optimal.check,
+        warnings=optimal.warnings,
+        refused=optimal.refused,
+        num_examples=optimal.num_examples,
+        naive_slope=None,
+        sensitivity=(),
+        optimal=None,
+    )
 
 
 def _say(

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.axes import AXES, Axis, AxisName
+
+if TYPE_CHECKING:
+    from analysis.optimal_summaries import OptimalFit
 
 
 class Censoring(StrEnum):
@@ -301,6 +305,8 @@ class GroupFit:
         num_examples: Size of the data when batches are drawn without replacement, else None.
         apart: Separate exponents of lr and batch size; None where lr is the axis, or was not
             varied, or the edges cannot bear them.
+        optimal: The learning rates with the lowest loss; None where lr is not the axis, or the
+            table has no losses.
     """
 
     key: GroupKey
@@ -320,6 +326,7 @@ class GroupFit:
     sensitivity: tuple[Sensitivity, ...] = ()
     num_examples: int | None = None
     apart: Exponents | None = None
+    optimal: "OptimalFit | None" = None
 
     @property
     def axis(self) -> Axis:
