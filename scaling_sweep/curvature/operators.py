@@ -122,7 +122,7 @@ class BatchOperator:
         self.num_products += len(busy)
         if kept is not None:
             self._workspace.budget.check()
-            return kept.multiply(vectors)
+            return kept.multiply(vectors, busy)
         result = torch.zeros_like(vectors)
         for lanes in torch.split(busy, self._workspace.num_lanes(self._micro_batch)):
             self._workspace.budget.check()

@@ -233,6 +233,22 @@ def test_kept_gradients_multiply_like_dense_matrices(name: str) -> None:
     assert operator.num_products == 14
 
 
+def test_lanes_may_go_and_come_back() -> None:
+    """However many lanes rest, and whichever wake up again, each product is its batch's own."""
+    case = mlp()
+    objective = case.objective()
+    batches = case.examples.select(torch.arange(30).reshape(10, 3))
+    vectors = draw_starts(10, objective.vector, generator())
+    anew = Workspace(450, 100, 30)  # has no room to keep anything
+    expected = BatchOperator(objective, batches, workspace=anew)(vectors)
+    operator = BatchOperator(objective, batches)
+
+    for busy in (range(10), range(10), range(2, 8), (3, 5), (5,), (), (5, 9), range(10)):
+        some = torch.zeros(10, 1, dtype=torch.float64)
+        some[list(busy)] = 1
+        torch.testing.assert_close(operator(some * vectors), some * expected)
+
+
 def test_gradients_are_kept_only_where_they_fit() -> None:
     """With room for fewer lanes than there are, every product goes through the model anew."""
     case = mlp()
