@@ -69,8 +69,8 @@ def look_at_order(subject: Subject) -> tuple[Finding, ...]:
                 "data order",
                 Level.PROBLEM,
                 "the same seed draws other data the second time",
-                "draw from the generator a stream is given, or in a dataset from torch's own "
-                "(not numpy or random): trials that differ in lr must see the same data",
+                "draw from the generator a stream is given, or in a dataset from torch's global "
+                "one: trials that differ in lr must see the same data",
             ),
         )
     if _equal(first, other):

@@ -143,12 +143,12 @@ def look_at_repeats(subject: Subject) -> tuple[Finding, ...]:
     """Say whether a seed's model and its first steps come out the same again."""
     if not _same_weights(subject.model(0), subject.model(0)):
         text = "the same seed builds other weights the second time"
-        advice = "draw them from torch's global generator in make_model, not from numpy or random"
+        advice = "draw them from torch's global generator in make_model, not from one of your own"
         return (Finding("repeats", Level.PROBLEM, text, advice),)
     first, again = _train(subject), _train(subject)
     if not torch.equal(first, again):
         text = f"{_NUM_STEPS} steps from the same seed end at other weights the second time"
-        advice = "does forward draw from numpy or random? Draw from torch's global generator"
+        advice = "does forward draw from a generator of its own? Draw from torch's global one"
         return (Finding("repeats", Level.PROBLEM, text, advice),)
     if _same_weights(subject.model(0), subject.model(1)):
         text = "every seed begins at the same weights"
