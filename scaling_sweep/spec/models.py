@@ -15,8 +15,6 @@ from scaling_sweep.spec.wording import SYNONYMS, as_yaml, call_text
 # A guess: more trials than a study can mean; a slip of the pen.
 MAX_TRIALS = 1_000_000
 _MAX_SEEDS = 10_000
-
-
 # Arguments that say where the data lie and how they are read, on one machine or another.
 PLACE_ARGS = frozenset({"data_dir", "download", "num_workers"})
 
