@@ -1,5 +1,6 @@
 """What `run` does where the cluster is not this machine: show it, or submit, follow and cancel."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -155,6 +156,8 @@ def _launch(site: "Site", job: "Job") -> None:
 
     assert isinstance(site.cluster, RayUpCluster)
     launch = launch_of(site.cluster, site.path, site.name, job)
+    # A polite kill gives the machines back too, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run_launch(launch, token_file(site.name), job, click.echo)
     except KeyboardInterrupt:

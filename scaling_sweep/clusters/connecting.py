@@ -73,7 +73,7 @@ def connected(cluster: str, *, verbose: bool = False) -> Iterator[Capacity]:
     quiet = {"log_to_driver": verbose, "logging_level": "info" if verbose else "critical"}
     try:
         with _hushed(verbose):
-            ray.init(**options, **quiet)
+            _init({**options, **quiet})
     # RuntimeError: the cluster has another version of Ray or Python.
     except (ConnectionError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -86,6 +86,18 @@ def connected(cluster: str, *, verbose: bool = False) -> Iterator[Capacity]:
         yield Capacity(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
     finally:
         ray.shutdown()
+
+
+def _init(options: dict[str, Any]) -> None:
+    """Start or reach Ray; its client gives a busy head 30 s, so it is asked once more."""
+    import ray
+
+    try:
+        ray.init(**options)
+    except ConnectionError:
+        if not str(options["address"]).startswith(CLIENT):
+            raise
+        ray.init(**options)
 
 
 def _options(word: str, verbose: bool) -> dict[str, Any]:
