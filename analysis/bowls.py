@@ -227,13 +227,20 @@ def find_bottom(bowl: Bowl) -> Bottom:
         (0.9, 'inside')
     """
     bottom, lattice = _find_bottom(bowl), _lay_out(bowl)
-    half = max(_jackknife(bowl, bottom), lattice.step / 2 if lattice.step > _COARSE else 0.0)
+    half = max(_jackknife(bowl, bottom), _least_half_width(bottom, lattice))
     walls = _walls(lattice, lattice.usable())
     return replace(
         bottom,
         low=min(bottom.low, max(bottom.log_lr - half, walls[0])),
         high=max(bottom.high, min(bottom.log_lr + half, walls[1])),
     )
+
+
+def _least_half_width(bottom: Bottom, lattice: _Lattice) -> float:
+    """Return what the grid alone leaves open: a step beside a cliff, half of a coarse step."""
+    if bottom.where is Where.STEEP:
+        return lattice.step
+    return lattice.step / 2 if lattice.step > _COARSE else 0.0
 
 
 def _jackknife(bowl: Bowl, bottom: Bottom) -> float:

@@ -27,7 +27,12 @@ GLOSSARY = (
     Entry("failed", "A trial that gave no measurement, for example because memory ran out."),
     Entry("edge", "The learning rate where stability ends, known up to the grid's step."),
     Entry("LR_max", "The largest stable learning rate at a batch size: its median edge."),
-    Entry("law", "A formula for LR_max as a function of B."),
+    Entry(
+        "lr_opt",
+        "The learning rate after which the loss was lowest at a batch size, interpolated between "
+        "those that were run; not the same thing as the largest stable one.",
+    ),
+    Entry("law", "A formula for LR_max, or for lr_opt, as a function of B."),
     Entry(
         "exponent, slope",
         "The p in B^p at small batches. At 1 twice the batch allows twice the learning rate, at "

@@ -14,6 +14,7 @@ from analysis.figures.canvas import save_figure
 from analysis.figures.density import density_figure
 from analysis.figures.edges import edge_figure
 from analysis.figures.losses import compute_losses, loss_figure
+from analysis.figures.optimal import bowl_figure, compute_bowls, growth_figure
 from analysis.figures.outcomes import outcome_figure
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.theory import theory_figure
@@ -145,6 +146,36 @@ def draw_pictures(
         )
 
 
+def draw_optima(group: GroupFit, trials: pd.DataFrame) -> Iterator[Picture]:
+    """Draw where the loss is lowest.
+
+    Args:
+        group: A fitted or refused group.
+        trials: Its rows.
+
+    Yields:
+        The best learning rate beside the largest stable one, and the bowls; none without losses.
+    """
+    if group.optimal is None or not group.optimal.lrs:
+        return
+    yield Picture(
+        "optimal",
+        growth_figure(group),
+        "Best beside largest stable.",
+        "Squares are the learning rates with the lowest loss, dots the largest stable ones, both "
+        "with 95 % intervals and their reported laws. A hollow triangle marks a lowest loss at the "
+        "end of the grid: the best learning rate may lie beyond.",
+    )
+    yield Picture(
+        "bowls",
+        bowl_figure(compute_bowls(trials, group), group.optimal.loss_column),
+        "Loss over learning rate.",
+        "A line per seed; losses of trials that diverged are drawn at the upper border. The green "
+        "dot is the lowest point of the interpolation over seeds, shaded its 95 % interval, the "
+        "dashed line LR_max.",
+    )
+
+
 def draw_theories(group: GroupFit, comparison: TheoryComparison) -> Iterator[Picture]:
     """Draw theory beside one group's measurement.
 
@@ -222,7 +253,8 @@ def save_figures(
     drawn: list[tuple[str, Picture]] = []
     for number, group in enumerate(fit.groups, start=1):
         stem = f"{number}-{_file_name(group_title(group.key, keys))}"
-        pictures = [*draw_pictures(group, select_trials(results.frame, group.key), curves)]
+        trials = select_trials(results.frame, group.key)
+        pictures = [*draw_pictures(group, trials, curves), *draw_optima(group, trials)]
         if curvature is not None:
             pictures += draw_theories(group, compare_theories(group, curvature))
         drawn += [(stem, picture) for picture in pictures]

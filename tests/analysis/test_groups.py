@@ -298,7 +298,7 @@ def test_fit_json_has_the_keys_of_schema_1(tmp_path: Path) -> None:
     assert list(group) == [
         *("task", "method", "optimizer", "start", "horizon", "axis", "num_trials", "num_failed"),
         *("edges", "laws", "law", "exponent", "exponent_ci", "naive_slope", "check"),
-        *("warnings", "refused"),
+        *("warnings", "refused", "optimal"),
     ]
     edge_keys = "batch_size num_seeds lr_max lr_max_ci lr_stable lr_diverged censored"
     assert list(group["edges"][0]) == edge_keys.split()
