@@ -10,10 +10,24 @@ import numpy as np
 
 from analysis.axes import AxisName
 from analysis.bands import predict_edge
+from analysis.damping_forecast import DampingRecommendation, recommend_damping, require_lr
 from analysis.errors import AnalysisError
-from analysis.formatting import format_number, group_title, join_words
+from analysis.forecast_notes import name_setting, note_range, read_first, require_drawable
+from analysis.formatting import format_number, group_title
+from analysis.optimal_laws import as_group
 from analysis.sentences import critical_batch_size
-from analysis.summaries import Band, Censoring, Fit, GroupFit, GroupKey, MedianEdge
+from analysis.summaries import Censoring, Fit, GroupFit, GroupKey, MedianEdge
+
+__all__ = [
+    "SAFETY",
+    "DampingRecommendation",
+    "Recommendation",
+    "RuleOfThumb",
+    "recommend",
+    "recommend_damping",
+    "recommend_group",
+    "select_group",
+]
 
 SAFETY = 0.5
 """Share of LR_max to train at. A guess: the learning-rate finders that people know suggest between
@@ -54,6 +68,9 @@ class Recommendation:
         rules: The linear and the square-root rule, for comparison.
         notes: Sentences to read before using ``lr``.
         refused: Why nothing is recommended, None when something is.
+        lr_opt: The learning rate with the lowest loss: by its law, without one as measured at this
+            batch size; None where neither says anything. It does not enter ``lr``.
+        lr_opt_ci: Its 95 % interval.
     """
 
     key: GroupKey
@@ -66,34 +83,8 @@ class Recommendation:
     rules: tuple[RuleOfThumb, ...]
     notes: tuple[str, ...]
     refused: str | None
-
-
-@dataclass(frozen=True)
-class DampingRecommendation:
-    """A damping for a batch size and a learning rate.
-
-    Attributes:
-        key: The group it holds for.
-        batch_size: Examples per step.
-        lr: The learning rate to train at.
-        damping: The damping to use: ``damping_min / safety``, and never below the upper end of
-            ``damping_min_ci``; None when refused.
-        damping_min: The smallest stable damping that the reported law gives; None when refused.
-        damping_min_ci: Its 95 % interval over the laws that count; None when refused.
-        safety: What ``damping_min`` is divided by.
-        notes: Sentences to read before using ``damping``.
-        refused: Why nothing is recommended, None when something is.
-    """
-
-    key: GroupKey
-    batch_size: int
-    lr: float
-    damping: float | None
-    damping_min: float | None
-    damping_min_ci: tuple[float, float] | None
-    safety: float
-    notes: tuple[str, ...]
-    refused: str | None
+    lr_opt: float | None = None
+    lr_opt_ci: tuple[float, float] | None = None
 
 
 def recommend(
@@ -126,28 +117,13 @@ def recommend(
         raise AnalysisError(f"The safety factor lies in (0, 1], got {safety:g}; try {SAFETY:g}.")
     group = select_group(fit.groups, optimizer)
     if group.key.axis is AxisName.DAMPING:
-        return recommend_damping(group, batch_size, _require_lr(group, lr), safety)
+        return recommend_damping(group, batch_size, require_lr(group, lr), safety)
     if lr is not None:
         raise AnalysisError(
             "A learning rate to train at is for tables that searched the damping; this one "
             "searched the learning rate: leave out --lr."
         )
     return recommend_group(group, batch_size, safety)
-
-
-def _require_lr(group: GroupFit, lr: float | None) -> float:
-    """Return the learning rate to train at, or say what to write."""
-    measured = sorted({edge.lr for edge in group.edges if edge.lr is not None})
-    example = measured[0] if measured else 0.1
-    if lr is None:
-        shown = f" (measured at {join_words([f'{rate:g}' for rate in measured])})"
-        raise AnalysisError(
-            "This table searched the damping at learning rates that were held"
-            f"{shown if measured else ''}: say which one to train at, as in --lr {example:g}."
-        )
-    if not 0 < lr < np.inf:
-        raise AnalysisError(f"A learning rate is positive, got {lr:g}; try --lr {example:g}.")
-    return lr
 
 
 def select_group(groups: Sequence[GroupFit], optimizer: str | None = None) -> GroupFit:
@@ -196,16 +172,19 @@ def recommend_group(group: GroupFit, batch_size: int, safety: float = SAFETY) ->
     Raises:
         AnalysisError: If the batch is larger than the data it is drawn from without replacement.
     """
-    _require_drawable(group, batch_size)
+    require_drawable(group, batch_size)
     nearest = _find_nearest(group.edges, batch_size)
     rules = _apply_rules(nearest, batch_size, safety) if nearest else ()
     nearest_size = nearest.batch_size if nearest else None
-    empty = Recommendation(
-        group.key, batch_size, None, None, None, safety, nearest_size, rules, (), None
+    empty = _add_optimum(
+        Recommendation(
+            group.key, batch_size, None, None, None, safety, nearest_size, rules, (), None
+        ),
+        group,
     )
     if group.best_law() is None:
         return replace(empty, refused=f"No learning rate is recommended. {group.refused}")
-    lr_max, low, high = _first(predict_edge(group, batch_size))
+    lr_max, low, high = read_first(predict_edge(group, batch_size))
     if not np.isfinite([lr_max, low, high]).all():
         return replace(empty, refused=f"The {group.law} law says nothing about a full batch.")
     return replace(
@@ -217,71 +196,21 @@ def recommend_group(group: GroupFit, batch_size: int, safety: float = SAFETY) ->
     )
 
 
-def recommend_damping(
-    group: GroupFit, batch_size: int, lr: float, safety: float = SAFETY
-) -> DampingRecommendation:
-    """Recommend a damping for one group that searched it.
-
-    Args:
-        group: A fitted or refused group.
-        batch_size: Examples per step, at least 1.
-        lr: The learning rate to train at; need not have been measured.
-        safety: What the smallest stable damping is divided by, in (0, 1].
-
-    Returns:
-        The recommendation, or its refusal.
-
-    Raises:
-        AnalysisError: If the batch is larger than the data it is drawn from without replacement.
-    """
-    _require_drawable(group, batch_size)
-    empty = DampingRecommendation(group.key, batch_size, lr, None, None, None, safety, (), None)
-    if group.best_law() is None:
-        return replace(empty, refused=f"No damping is recommended. {group.refused}")
-    edge, *ends = _first(predict_edge(group, batch_size, lr))
-    if not np.isfinite([edge, *ends]).all():
-        return replace(empty, refused=f"The {group.law} law says nothing about a full batch.")
-    least, (low, high) = group.axis.show(edge), group.axis.show_interval((ends[0], ends[1]))
-    notes = [*_note_range(group, batch_size), *_note_lr(group, lr)]
-    if high > least / safety:
-        notes.append(
-            "The interval is wide: its upper end, not the safety factor, sets the damping."
-        )
-    return replace(
-        empty,
-        damping=max(least / safety, high),
-        damping_min=least,
-        damping_min_ci=(low, high),
-        notes=(*notes, f"{_name_setting(group)}; longer training may need more."),
-    )
-
-
-def _require_drawable(group: GroupFit, batch_size: int) -> None:
-    if group.num_examples is not None and batch_size > group.num_examples:
-        raise AnalysisError(
-            f"A batch of {batch_size} cannot be drawn without replacement from the "
-            f"{group.num_examples} examples there are; ask for at most {group.num_examples}."
-        )
-
-
-def _first(band: Band) -> tuple[float, float, float]:
-    """Return the edge and the ends of its interval at the only batch size of a band."""
-    return float(band.median[0]), float(band.low[0]), float(band.high[0])
-
-
-def _note_lr(group: GroupFit, lr: float) -> list[str]:
-    """Say when a learning rate lies beyond the measured ones."""
-    measured = [edge.lr for edge in group.edges if edge.lr is not None]
-    if min(measured) <= lr <= max(measured):
-        return []
-    ends = f"{min(measured):g} to {max(measured):g}"
-    return [f"lr = {lr:g} is an extrapolation: learning rates from {ends} were measured."]
-
-
-def _name_setting(group: GroupFit) -> str:
-    """Say where a recommendation was measured."""
-    setting = [text for text in (group.key.horizon, f"start {group.key.start}") if text]
-    return f"Measured for {', '.join(setting)}"
+def _add_optimum(advice: Recommendation, group: GroupFit) -> Recommendation:
+    """Add the learning rate with the lowest loss, by its law or as it was measured."""
+    optima, size = as_group(group), advice.batch_size
+    if optima is None:
+        return advice
+    if optima.best_law() is not None:
+        lr_opt, *ends = read_first(predict_edge(optima, size))
+        if np.isfinite([lr_opt, *ends]).all():
+            return replace(advice, lr_opt=lr_opt, lr_opt_ci=(ends[0], ends[1]))
+    for one in optima.edges:
+        # An optimum at the end of the grid, or one that nothing bounds, is no advice.
+        bounded = one.median_ci[0] > 0 and np.isfinite(one.median_ci[1])
+        if one.batch_size == size and bounded and one.censored is Censoring.NONE:
+            return replace(advice, lr_opt=one.median, lr_opt_ci=one.median_ci)
+    return advice
 
 
 def _find_nearest(edges: Sequence[MedianEdge], batch_size: int) -> MedianEdge | None:
@@ -300,7 +229,7 @@ def _apply_rules(nearest: MedianEdge, batch_size: int, safety: float) -> tuple[R
 
 def _write_notes(group: GroupFit, batch_size: int, capped: bool) -> tuple[str, ...]:
     """Return what a careful reader would ask."""
-    notes = [*_note_range(group, batch_size), *_note_critical(group, batch_size)]
+    notes = [*note_range(group, batch_size), *_note_critical(group, batch_size)]
     neighbours = [edge for edge in _neighbours(group.edges, batch_size) if _is_open(edge)]
     notes += [
         f"At the neighbouring B = {edge.batch_size} the grid of learning rates ended before the "
@@ -311,7 +240,7 @@ def _write_notes(group: GroupFit, batch_size: int, capped: bool) -> tuple[str, .
         notes.append(
             "The interval is wide: its lower end, not the safety factor, sets the learning rate."
         )
-    notes.append(f"{_name_setting(group)}; longer training may need less.")
+    notes.append(f"{name_setting(group)}; longer training may need less.")
     return tuple(notes)
 
 
@@ -324,20 +253,6 @@ def _neighbours(edges: Sequence[MedianEdge], batch_size: int) -> list[MedianEdge
     below = [edge for edge in edges if edge.batch_size <= batch_size][-1:]
     above = [edge for edge in edges if edge.batch_size >= batch_size][:1]
     return below if below == above else below + above
-
-
-def _note_range(group: GroupFit, batch_size: int) -> list[str]:
-    smallest, largest = group.edges[0].batch_size, group.edges[-1].batch_size
-    if batch_size > largest:
-        factor, side = batch_size / largest, f"above the largest batch size measured ({largest})"
-    elif batch_size < smallest:
-        factor, side = smallest / batch_size, f"below the smallest batch size measured ({smallest})"
-    else:
-        return []
-    return [
-        f"B = {batch_size} is an extrapolation: {format_number(factor, 2)} times {side}; the "
-        "interval covers the fitted laws only, not a law that changes there."
-    ]
 
 
 def _note_critical(group: GroupFit, batch_size: int) -> list[str]:

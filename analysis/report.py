@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from analysis import formatting, sentences, theory_words
+from analysis import damping_words, formatting, sentences, theory_words
 from analysis.axes import AXES, DAMPING_AXIS, LR_AXIS, Axis
 from analysis.criteria import Criterion
 from analysis.curvature_table import CurvatureTable
@@ -157,6 +157,7 @@ def render_report(
         facts=list(list_facts(results.environment)),
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         sentences=sentences,
+        damping_words=damping_words,
         theory_words=theory_words,
         axes=axes,
         glossary=_collect_glossary(axes, with_theory=curvature is not None),

@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.axes import LR_AXIS, Axis
 from analysis.criteria import Criterion, Kind, Reference
+from analysis.damping_words import describe_ratio_shape, growth_apart
 from analysis.formatting import (
     UNKNOWN,
     format_exponent,
@@ -18,7 +19,7 @@ from analysis.formatting import (
     optimizer_name,
 )
 from analysis.joint_laws import IN_BATCH, natural_parameters
-from analysis.summaries import Censoring, Exponents, GroupFit, GroupKey, LawFit, Outcome
+from analysis.summaries import Censoring, GroupFit, GroupKey, LawFit, Outcome
 
 OUTCOME_MEANINGS = {
     Outcome.CONFIRMED: "the 90 % interval lies within the margin around the predicted slope",
@@ -64,7 +65,7 @@ def headline(group: GroupFit) -> str:
     if best is None or group.exponent is None or group.exponent_ci is None:
         if group.check.outcome is not None and group.apart is not None:
             return (
-                f"{subject} the {axis.edge} grew like {_growth_apart(group.apart)}, so not like a "
+                f"{subject} the {axis.edge} grew like {growth_apart(group.apart)}, so not like a "
                 f"power of lr/B; {_verdict(group)}."
             )
         return f"{subject} no exponent can be given. {group.refused or ''}".strip()
@@ -72,68 +73,8 @@ def headline(group: GroupFit) -> str:
     if not axis.inverse or best.name.endswith(IN_BATCH):
         shape = _describe_shape(best, [edge.batch_size for edge in group.edges])
     else:
-        shape = _describe_ratio_shape(best, group)
+        shape = describe_ratio_shape(best, group)
     return f"{subject} the {axis.edge} grew like {growth} {shape}; {_verdict(group)}."
-
-
-def _growth_apart(apart: Exponents) -> str:
-    """Write a damping as powers of learning rate and batch size."""
-    return (
-        f"lr^{format_exponent(apart.lr)} {format_interval(apart.lr_ci)} times "
-        f"B^{format_exponent(-apart.batch_size)} "
-        f"{format_interval((-apart.batch_size_ci[1], -apart.batch_size_ci[0]))}"
-    )
-
-
-def describe_apart(group: GroupFit) -> str:
-    """Say what learning rate and batch size do apart, where the axis is another.
-
-    Args:
-        group: A fitted or refused group.
-
-    Returns:
-        One or two sentences; empty where the two were not fitted apart.
-    """
-    if group.apart is None:
-        return ""
-    low, high = group.apart.difference_ci
-    together = (
-        "the two agree, as they must if only lr/B counts"
-        if group.apart.agree
-        else "the two differ, so lr/B alone is not what counts"
-    )
-    text = (
-        f"Fitted apart, it grew like {_growth_apart(group.apart)} at small batch sizes: {together} "
-        f"(difference {format_interval((low, high))})."
-    )
-    if group.law is None or not group.law.endswith(IN_BATCH):
-        return text
-    return (
-        f"{text} Where the growth ends, it is the batch size alone that ends it: beyond, the "
-        f"{group.axis.edge} is still proportional to a power of the learning rate, and points at "
-        "one lr/B part."
-    )
-
-
-def _describe_ratio_shape(law: LawFit, group: GroupFit) -> str:
-    """Return down to which lr/B a law's growth goes, and what comes below."""
-    ratios = [
-        float(group.axis.chart(edge.batch_size, edge.lr or 1.0, group.num_examples))
-        for edge in group.edges
-    ]
-    smallest, largest = min(ratios), max(ratios)
-    bend = natural_parameters(law, group.axis).get("ratio_star")
-    if bend is None or bend < smallest:
-        ends = f"{format_number(smallest, 2)} to {format_number(largest, 2)}"
-        return f"over all lr/B measured ({ends})"
-    turned = law.parameters.get("q", 0.0) > 0
-    then = "turned up" if turned else "levelled off"
-    if bend > largest:
-        return (
-            f"only above the lr/B measured: it had already {then} at {format_number(largest, 2)}, "
-            "so this slope is extrapolated"
-        )
-    return f"down to about lr/B = {format_number(bend, 2)} and then {then}"
 
 
 def _describe_shape(law: LawFit, batch_sizes: Sequence[int]) -> str:

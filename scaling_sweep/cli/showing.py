@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from analysis.damping_words import describe_apart
 from analysis.formatting import (
     format_exponent,
     format_interval,
@@ -15,8 +16,8 @@ from analysis.formatting import (
     format_rate,
     group_title,
 )
+from analysis.optimal_words import describe_optimum
 from analysis.sentences import (
-    describe_apart,
     describe_naive_slope,
     describe_sensitivity,
     describe_trials,
@@ -25,6 +26,7 @@ from analysis.sentences import (
 
 if TYPE_CHECKING:
     from analysis.forecast import DampingRecommendation, Recommendation
+    from analysis.optimal_summaries import OptimalLR
     from analysis.summaries import Fit, GroupFit
 
 _OUTCOME_STYLES = {"confirmed": "green", "refuted": "red", "inconclusive": "yellow"}
@@ -59,6 +61,8 @@ def _show_group(group: "GroupFit", title: str, console: Console) -> None:
     console.print(Text(describe_naive_slope(group)))
     if group.apart is not None:
         console.print(Text(describe_apart(group)))
+    if group.optimal is not None:
+        console.print(Text(describe_optimum(group)))
     console.print(Text(describe_trials(group), style="dim"))
     if group.sensitivity:
         console.print(Text(describe_sensitivity(group), style="dim"))
@@ -72,8 +76,10 @@ def _edges(group: "GroupFit") -> Table:
     """Return the median edges, in values of the axis that was searched."""
     axis, held = group.axis, ("learning rate",) if group.axis.inverse else ()
     beside = {"none": "", "left": "below the grid", "right": "above the grid"}
+    best = {one.batch_size: one for one in group.optimal.lrs} if group.optimal else {}
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("batch size", *held, axis.symbol, "95 % interval", "seeds", ""):
+    optimum = ("lr_opt",) if best else ()
+    for name in ("batch size", *held, axis.symbol, "95 % interval", "seeds", *optimum, ""):
         table.add_column(name, justify="left" if name == "" else "right")
     for edge in group.edges:
         table.add_row(
@@ -82,9 +88,18 @@ def _edges(group: "GroupFit") -> Table:
             format_rate(axis.show(edge.median)),
             format_lr_interval(axis.show_interval(edge.median_ci)),
             str(edge.num_seeds),
+            *([_optimum(best.get(edge.batch_size))] if best else []),
             beside[edge.censored.seen_on(axis)],
         )
     return table
+
+
+def _optimum(one: "OptimalLR | None") -> str:
+    """Return a best learning rate, on the side of the grid's end where it may lie beyond."""
+    if one is None:
+        return "–"
+    sign = {"low end": "≤ ", "high end": "≥ "}.get(one.where, "")
+    return f"{sign}{format_rate(one.lr_opt)}"
 
 
 def _summary(fit: "Fit") -> Table:
@@ -154,6 +169,13 @@ def _show_lr(advice: "Recommendation", console: Console) -> None:
             Text(
                 f"LR_max({size}) = {format_rate(advice.lr_max)} "
                 f"{format_lr_interval(advice.lr_max_ci)}; safety factor {advice.safety:g}."
+            )
+        )
+    if advice.lr_opt is not None and advice.lr_opt_ci is not None:
+        console.print(
+            Text(
+                f"The loss is lowest at about lr_opt({size}) = {format_rate(advice.lr_opt)} "
+                f"{format_lr_interval(advice.lr_opt_ci)}."
             )
         )
     for rule in advice.rules:

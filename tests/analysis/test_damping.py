@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis.axes import DAMPING_AXIS, AxisName
+from analysis.damping_words import describe_apart
 from analysis.errors import AnalysisError
 from analysis.figures.album import draw_pictures, select_trials
 from analysis.figures.edges import compute_edges
@@ -17,7 +18,7 @@ from analysis.forecast import DampingRecommendation, recommend
 from analysis.groups import find_naive_slope, fit_results, to_json
 from analysis.report import render_report
 from analysis.results import Results, read_results
-from analysis.sentences import describe_apart, headline
+from analysis.sentences import headline
 from analysis.simulate import Design, simulate_damping_table, simulate_table
 from analysis.summaries import Fit, GroupFit, Outcome
 from analysis.tables import ResultsError, normalize_table
