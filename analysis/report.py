@@ -12,13 +12,14 @@ import pandas as pd
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from analysis import damping_words, formatting, sentences, theory_words
+from analysis import damping_words, formatting, optimal_words, sentences, theory_words
 from analysis.axes import AXES, DAMPING_AXIS, LR_AXIS, Axis
 from analysis.criteria import Criterion
 from analysis.curvature_table import CurvatureTable
 from analysis.figures.album import (
     Picture,
     draw_curvature,
+    draw_optima,
     draw_pictures,
     judge_again,
     select_trials,
@@ -91,6 +92,7 @@ class GroupView:
         badge: Its outcome.
         pictures: Its figures.
         failures: Its failed trials by reason, the most frequent first.
+        optima: Figures of its best learning rates, none without losses.
         theory: Theory beside its edge, None when no curvature was measured.
     """
 
@@ -99,6 +101,7 @@ class GroupView:
     badge: Badge
     pictures: tuple[Picture, ...]
     failures: tuple[Failure, ...]
+    optima: tuple[Picture, ...] = ()
     theory: TheoryView | None = None
 
 
@@ -159,6 +162,7 @@ def render_report(
         sentences=sentences,
         damping_words=damping_words,
         theory_words=theory_words,
+        optimal_words=optimal_words,
         axes=axes,
         glossary=_collect_glossary(axes, with_theory=curvature is not None),
     )
@@ -224,6 +228,7 @@ def collect_groups(
             badge=choose_badge(group),
             pictures=tuple(draw_pictures(group, trials, curves)),
             failures=tuple(count_failures(trials)),
+            optima=tuple(draw_optima(group, trials)),
             theory=None if curvature is None else view_theory(group, curvature),
         )
 
