@@ -24,6 +24,8 @@ _QUIET_ENVIRONMENT: Mapping[str, str] = {
     "TUNE_GLOBAL_CHECKPOINT_S": "100000",
     # Its handler waits 10 s and more for busy workers to end; shutting Ray down ends them at once.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Ray's client gives up after three times 5 to 15 s; a busy head has needed longer.
+    "RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "30",
 }
 
 
@@ -73,7 +75,7 @@ def connected(cluster: str, *, verbose: bool = False) -> Iterator[Capacity]:
     quiet = {"log_to_driver": verbose, "logging_level": "info" if verbose else "critical"}
     try:
         with _hushed(verbose):
-            _init({**options, **quiet})
+            ray.init(**options, **quiet)
     # RuntimeError: the cluster has another version of Ray or Python.
     except (ConnectionError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -86,18 +88,6 @@ def connected(cluster: str, *, verbose: bool = False) -> Iterator[Capacity]:
         yield Capacity(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
     finally:
         ray.shutdown()
-
-
-def _init(options: dict[str, Any]) -> None:
-    """Start or reach Ray; its client gives a busy head 30 s, so it is asked once more."""
-    import ray
-
-    try:
-        ray.init(**options)
-    except ConnectionError:
-        if not str(options["address"]).startswith(CLIENT):
-            raise
-        ray.init(**options)
 
 
 def _options(word: str, verbose: bool) -> dict[str, Any]:
