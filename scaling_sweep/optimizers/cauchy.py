@@ -8,7 +8,7 @@ from scaling_sweep.optimizers.curvature_rule import CurvatureRule, flatten_copie
 from scaling_sweep.optimizers.rule import Parameters, State, per_copy
 
 # Below this cosine between gradient and product, positive curvature is taken for chance (guess;
-# with 0 instead, 2 of 20 digits trials at B = 1 and 8 took one step too far and never came back).
+# with 0 instead, 2 of 12 digits trials at B = 1 and 8 took one step too far, LOG 2026-11-21).
 _LEAST_COSINE = 0.1
 
 

@@ -2,8 +2,8 @@
 
 Reverse over reverse, through the graph of the step's own gradient: one graph serves all products
 of a refresh, all copies of a pack, and the very loss that is trained, dropout masks and batch
-statistics included. Forward over reverse makes the graph anew for each product, and took 1.3 to 6
-times as long (measured on a CPU, 1 and 24 copies of the digits models, batches of 1 to 512).
+statistics included. Forward over reverse makes the graph anew for each product, and was slower in
+every case tried (CPU time, 1 and 24 copies of the digits models, batches of 1 to 512).
 """
 
 from collections.abc import Sequence
