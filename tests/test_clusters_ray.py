@@ -108,7 +108,7 @@ def node(folder: Path, token: Path, port: int, *options: str) -> Iterator[None]:
     variables = environment(
         RAY_AUTH_MODE="token",
         RAY_AUTH_TOKEN_PATH=token,
-        # The head's own patience with a client's process, 30 s by default: tests run on busy machines.
+        # How long the head waits for a client: 30 s by default, too short where tests crowd.
         RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S=120,
     )
     written = folder / f"{len(list(folder.iterdir()))}.log"
