@@ -108,17 +108,21 @@ def test_an_example_begins_near_chance_and_packs_or_not_as_it_says(name: str) ->
     assert (packs.level is Level.OK) == OWN[name][1], packs.line()
 
 
+# The transformer needs its time; the others take seconds.
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(OWN))
-def test_an_example_learns(name: str) -> None:
-    """Sixty steps of Adam bring its loss down in the engine that a sweep would take."""
+@pytest.mark.parametrize(
+    ("name", "lr", "steps"),
+    [(name, 0.003, 160) if "vit" in name else (name, 0.01, 40) for name in OWN],
+)
+def test_an_example_learns(name: str, lr: float, steps: int) -> None:
+    """A short training by Adam brings its loss down in the engine that a sweep would take."""
     subject = example(name)
-    spec = make_spec(["adam"], batch_sizes=[32], lrs=[0.01], steps=60)
+    spec = make_spec(["adam"], batch_sizes=[16], lrs=[lr], steps=steps)
     (result,) = train_all(spec, subject.task)
 
     assert result.engine == "loop" or OWN[name][1]
-    # The product of two normals is the hardest of them: 60 steps bring it to 0.97.
-    assert max(record.final_loss / record.initial_loss for record in result.records) < 0.99
+    # The product of two normals is the hardest: it comes down to 0.95.
+    assert max(record.final_loss / record.initial_loss for record in result.records) < 0.97
 
 
 def test_padding_changes_nothing() -> None:
