@@ -8,8 +8,8 @@ from scaling_sweep.curvature.derivatives import plain_attention
 from scaling_sweep.curvature.objective import Objective
 from scaling_sweep.curvature.workspace import Examples
 
-# Lanes of one graph: fewer cost overhead, more drag lanes along that are done (measured on the
-# digits MLP at B = 32: 13 ms for 64 lanes by 4, 11.6 by 8, 10.7 by 16, 12 in one, CPU time).
+# Lanes of one graph: fewer cost overhead, more drag lanes along that are done (a first look, CPU
+# time on a busy machine: 4 cost a sixth more than 8, 16 a tenth less).
 _LANES_PER_GRAPH = 8
 
 
