@@ -14,6 +14,9 @@ _SMALL_GAIN = 1e-7
 _MAX_STEPS = 200
 _FIRST_DAMPING = 1e-2
 _LARGEST_DAMPING = 1e8
+# In log units: a nearly flat direction would be left by 1e5 and more, where nothing is left of the
+# likelihood of a narrow bracket but rounding. No two learning rates differ by e^20.
+_LARGEST_STEP = 20.0
 
 
 class MeanFunction(Protocol):
@@ -122,6 +125,7 @@ def _step(point: _Point, low: FloatArray, high: FloatArray, damping: FloatArray)
     diagonal += damping[:, None] * np.maximum(diagonal, 1e-3) + 1e-9
     np.copyto(diagonal, 1.0, where=held)
     step = np.linalg.solve(system, np.where(held, 0.0, slope)[:, :, None])[:, :, 0]
+    step = np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
     clipped: FloatArray = np.clip(x + step, low, high)
     return clipped
 

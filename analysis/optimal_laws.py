@@ -29,9 +29,9 @@ from analysis.summaries import Censoring, Edge, GroupFit, LawFit, MedianEdge
 _MIN_BATCH_SIZES = 4  # as for edges: statistics.md, "Refuse to fit"
 _LACK_OF_FIT_P = 1e-3  # the same
 _MIN_SEEDS = 3
-# A point is a bracket this wide, in log learning rate: a hundredth of the smallest spread that
+# A point is a bracket this wide, in log learning rate: a tenth of the smallest spread that
 # matters, and far above rounding.
-_POINT = 1e-4
+_POINT = 1e-3
 # Degrees of freedom that the typical spread of all batch sizes adds to the spread of each. With 5
 # of its own alone a batch size could weigh ten times too much. A guess.
 _PRIOR_DF = 4

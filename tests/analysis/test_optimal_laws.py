@@ -140,3 +140,10 @@ def test_few_seeds_are_warned_of() -> None:
 def test_nothing_to_warn_of() -> None:
     """Optima that are inside the grid and bounded need no warning."""
     assert warn_optima(fit_optimum(simulate("power, p = 1", 0), 1.0).lrs) == ()
+
+
+def test_a_nearly_flat_direction_is_not_followed_out_of_sight() -> None:
+    """A table whose power law once sent Newton's step off by e^200000 is fitted without overflow."""
+    fit = fit_optimum(simulate("saturating, p = 1", 31), 1.0)
+
+    assert fit.exponent_ci[0] < 1 < fit.exponent_ci[1]
