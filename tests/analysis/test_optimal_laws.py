@@ -143,7 +143,7 @@ def test_nothing_to_warn_of() -> None:
 
 
 def test_a_nearly_flat_direction_is_not_followed_out_of_sight() -> None:
-    """A table whose power law once sent Newton's step off by e^200000 is fitted without overflow."""
+    """A table that once sent Newton's step off by e^200000 is fitted without overflow."""
     fit = fit_optimum(simulate("saturating, p = 1", 31), 1.0)
 
     assert fit.exponent_ci[0] < 1 < fit.exponent_ci[1]
