@@ -210,7 +210,7 @@ def find_bottom(bowl: Bowl) -> Bottom:
 
     The interval is the hull of two: Fieller's for the slope of the polynomial, seeds as the unit
     (exact were the window given), and the jackknife over seeds, which moves the window too.
-    Simulated: bias at most 2.5 %, coverage .94 to .99 at grid ratios up to 1.41
+    Simulated: bias at most 2 %, coverage .94 to .99 at grid ratios up to 1.41
     (benchmarks/optimal.py).
 
     Args:
