@@ -1,13 +1,11 @@
 """Packs out, rows in: the Ray Tune side of a run."""
 
-import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import ray
@@ -280,12 +278,12 @@ def _reason_of(trial: Any) -> str:  # noqa: ANN401
 
 @contextmanager
 def _sigterm_as_sigint() -> Iterator[None]:
-    """Let a polite kill end the run as Ctrl-C does, with everything finished kept."""
+    """Let a polite kill end the run as Ctrl-C does, with everything finished kept.
 
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    The exception is raised here and not by way of SIGINT, which a command that was started in the
+    background of a script ignores.
+    """
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

@@ -364,13 +364,20 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def begun(study: Study) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a study in a process of its own up to where only the pack that waits is left."""
+def begun(study: Study, *before: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a study in a process of its own up to where only the pack that waits is left.
+
+    Words before the command wrap it, as a script's shell would.
+    """
     waiting = study.tell("wait")
     # Into files: workers that outlive a killed driver would keep a pipe open.
     with study.told("stdout").open("w") as stdout, study.told("stderr").open("w") as stderr:
         process = subprocess.Popen(
-            command(study), stdout=stdout, stderr=stderr, env=environment(), start_new_session=True
+            [*before, *command(study)],
+            stdout=stdout,
+            stderr=stderr,
+            env=environment(),
+            start_new_session=True,
         )
     # The first look at the task happens in the driver, at the smallest batch size: no waiting.
     study.told("driver.pid").write_text(str(process.pid))
@@ -428,6 +435,20 @@ def test_ctrl_c_stops_soon_and_says_how_to_go_on(study: Study) -> None:
     assert run_to_the_end(study).returncode == 0
     assert {part: part.read_bytes() for part in finished} == finished
     assert_same_rows(study.table(), study.expected())
+
+
+def test_a_polite_kill_stops_a_run_in_the_background(study: Study) -> None:
+    """SIGTERM ends a run as Ctrl-C does, where a script's shell has it ignore SIGINT too."""
+    with begun(study, "sh", "-c", "trap '' INT; exec \"$@\"", "sh") as process:
+        asked = time.monotonic()
+        process.terminate()
+        process.wait(timeout=60)
+        assert time.monotonic() - asked < 10
+    stdout = study.told("stdout").read_text()
+
+    assert process.returncode == 130, study.told("stderr").read_text()
+    assert "Stopped, what is finished is kept." in stdout
+    assert len(list((study.out / "parts").glob("*.parquet"))) == 2
 
 
 def test_a_second_run_of_a_folder_is_turned_away(study: Study) -> None:
