@@ -103,17 +103,19 @@ def run(
     """
     from rich.console import Console
 
-    from scaling_sweep.display import TerminalDisplay
+    from scaling_sweep.display import SilentDisplay, TerminalDisplay
     from scaling_sweep.running import default_folder, run_sweep
     from scaling_sweep.tracking import open_tracker
 
-    loaded, console = load_sweep(sweep), Console(highlight=False, quiet=not progress)
+    loaded, console = load_sweep(sweep), Console(highlight=False)
     folder = _path(out) or default_folder(loaded.spec)
-    with (
-        open_tracker(wandb, loaded.spec, folder, loaded.text, console.print) as tracker,
-        TerminalDisplay(console, loaded.spec.name) as display,
-    ):
-        return run_sweep(loaded, folder, cluster, display, tracker=tracker)
+    silent = SilentDisplay()
+    say = console.print if progress else silent.on_warning
+    with open_tracker(wandb, loaded.spec, folder, loaded.text, say) as tracker:
+        if not progress:
+            return run_sweep(loaded, folder, cluster, silent, tracker=tracker)
+        with TerminalDisplay(console, loaded.spec.name) as display:
+            return run_sweep(loaded, folder, cluster, display, tracker=tracker)
 
 
 def fit(

@@ -1,6 +1,7 @@
-"""How a run looks while it goes: a bar in a terminal, a line now and then elsewhere."""
+"""How a run looks while it goes: a bar in a terminal, a line now and then elsewhere, or silence."""
 
 import time
+import warnings
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -15,6 +16,23 @@ from scaling_sweep.rows import PackRows
 
 # Where no terminal redraws, a line at every tenth of the work says enough.
 _SHARE_BETWEEN_LINES = 0.1
+
+
+class SilentDisplay:
+    """Shows nothing; warnings are not lost, they become Python's."""
+
+    def on_plan(self, packs: Sequence[Pack], num_done: int) -> None:
+        """Say nothing."""
+
+    def on_stage(self, text: str) -> None:
+        """Say nothing."""
+
+    def on_pack(self, pack: Pack, rows: PackRows, wall_time_s: float) -> None:
+        """Say nothing."""
+
+    def on_warning(self, text: str) -> None:
+        """Warn once about what went wrong without failing the run."""
+        warnings.warn(text, stacklevel=2)
 
 
 class TerminalDisplay:

@@ -1,16 +1,19 @@
 """All figures of a study: drawn with a caption each, for the report and for files."""
 
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.axes import AxisName, name_axes
+from analysis.columns import GROUP_COLUMNS
 from analysis.criteria import Criterion, judge
 from analysis.curvature_table import CurvatureTable
-from analysis.figures.canvas import save_figure
+from analysis.figures.canvas import render_svg, save_figure
 from analysis.figures.density import density_figure
 from analysis.figures.edges import edge_figure
 from analysis.figures.losses import compute_losses, loss_figure
@@ -61,6 +64,13 @@ class Picture:
     title: str
     caption: str
 
+    def _repr_html_(self) -> str:
+        image = b64encode(render_svg(self.figure).encode()).decode()
+        return (
+            f'<figure><img alt="{escape(self.title)}" src="data:image/svg+xml;base64,{image}">'
+            f"<figcaption>{escape(self.title)} {escape(self.caption)}</figcaption></figure>"
+        )
+
 
 def judge_again(results: Results, criterion: Criterion | None) -> Results:
     """Return a table with the verdicts that a fit by this criterion saw.
@@ -88,7 +98,7 @@ def select_trials(frame: pd.DataFrame, key: GroupKey) -> pd.DataFrame:
         The rows whose columns equal the key's.
     """
     chosen = name_axes(frame) == key.axis
-    for field in ("task", "method", "optimizer", "start", "horizon"):
+    for field in GROUP_COLUMNS:
         if field in frame:
             chosen &= frame[field].astype(str) == getattr(key, field)
     return frame[chosen]
