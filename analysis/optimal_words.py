@@ -39,7 +39,7 @@ def describe_growth(optimal: OptimalFit) -> str:
     """
     what = optimal.loss_column.replace("_", " ")
     if optimal.exponent is None or optimal.exponent_ci is None:
-        return f"No law was fitted to the learning rate with the lowest {what}: {optimal.refused}"
+        return f"No law was fitted to the learning rate with the lowest {what}, lr_opt: {optimal.refused}"
     grew = (
         f"The learning rate with the lowest {what}, lr_opt, grew like "
         f"B^{format_exponent(optimal.exponent)} {format_interval(optimal.exponent_ci)} at small "
@@ -86,7 +86,7 @@ def describe_share(group: GroupFit) -> str:
     if found is None:
         return ""
     median, low, high = (format_number(share, 2) for share in found)
-    return f"It is {median} of LR_max in the median batch size ({low} to {high})."
+    return f"lr_opt is {median} of LR_max in the median batch size ({low} to {high})."
 
 
 def describe_optimum(group: GroupFit) -> str:
