@@ -39,7 +39,7 @@ def describe_growth(optimal: OptimalFit) -> str:
     """
     what = optimal.loss_column.replace("_", " ")
     if optimal.exponent is None or optimal.exponent_ci is None:
-        return f"No law was fitted to the learning rate with the lowest {what}, lr_opt: {optimal.refused}"
+        return f"No law was fitted to lr_opt, the best learning rate by {what}: {optimal.refused}"
     grew = (
         f"The learning rate with the lowest {what}, lr_opt, grew like "
         f"B^{format_exponent(optimal.exponent)} {format_interval(optimal.exponent_ci)} at small "
