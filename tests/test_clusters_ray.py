@@ -155,6 +155,10 @@ def two_nodes() -> Iterator[TwoNodes]:
             node(logs, token, port, *head),
             node(logs, token, port, f"--address={address}"),
         ):
+            joined = call(folder, WAIT, address, RAY_AUTH_TOKEN_PATH=token)
+            assert joined.stdout == "2\n", joined.stderr
+            while find_spec("grpc") is not None and not answers(client):
+                time.sleep(0.2)
             yield TwoNodes(address, f"ray://127.0.0.1:{client}", token)
 
 
@@ -173,6 +177,11 @@ def command(folder: Path, *words: object, **variables: object) -> subprocess.Com
     return call(folder, program, *words, **variables)
 
 
+WAIT = """
+import sys
+from scaling_sweep.clusters.preflight import wait_for_nodes
+print(wait_for_nodes(sys.argv[1], 2, 120))
+"""
 # What is refused before anything else is imported.
 ASK = """
 import sys

@@ -4,13 +4,13 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
 from scaling_sweep.clusters.preflight import CLIENT, check_cluster
-from scaling_sweep.clusters.tokens import secure_local, use_token
+from scaling_sweep.clusters.tokens import MODE, secure_local, use_token
 from scaling_sweep.clusters.words import Site, find_cluster
 from scaling_sweep.clusters.worker_environment import WORKER_ENVIRONMENT
 from scaling_sweep.errors import UserError
@@ -75,6 +75,7 @@ def connected(cluster: str, *, verbose: bool = False) -> Iterator[Capacity]:
     quiet = {"log_to_driver": verbose, "logging_level": "info" if verbose else "critical"}
     try:
         with _hushed(verbose):
+            _remind_of_token()
             ray.init(**options, **quiet)
     # RuntimeError: the cluster has another version of Ray or Python.
     except (ConnectionError, RuntimeError) as error:
@@ -88,6 +89,17 @@ def connected(cluster: str, *, verbose: bool = False) -> Iterator[Capacity]:
         yield Capacity(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
     finally:
         ray.shutdown()
+
+
+def _remind_of_token() -> None:
+    """Let Ray read its settings again: a task that imports Ray does so before they are made."""
+    # Ray's own way when it switches tokens on by itself (2.60); elsewhere there is none to follow.
+    with suppress(ImportError, AttributeError):
+        from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+        if os.environ.get(MODE, "").lower() == "token":
+            Config.initialize("")
+            AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _options(word: str, verbose: bool) -> dict[str, Any]:
