@@ -1,0 +1,160 @@
+"""Which trials a bisection asks for next, as a pure function of what is known.
+
+Every (optimizer, place, seed) unit has one edge. Seed 0 begins in the middle of the places and goes
+outwards along a tree; the other seeds of a place begin where its finished seeds have their edges.
+What a unit asks for depends on its own trials and on the *finished* units before it, on nothing
+else: so the same trials are asked for in whatever order packs return, and after any interruption.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from scaling_sweep.planning.bracketing import Expectation, Standing, place_sentinel, propose, stand
+from scaling_sweep.planning.evidence import Measurement
+from scaling_sweep.planning.expecting import expect, list_parents
+from scaling_sweep.planning.trials import Trial
+from scaling_sweep.planning.units import (
+    Lattice,
+    Unit,
+    list_places,
+    make_lattice,
+    trial_at,
+    unit_of,
+)
+from scaling_sweep.spec import Bisection, OptimizerSpec, SweepSpec
+
+# Where nothing at all is known, three trials at once cut the range to a quarter in one pack
+# (guess: it happens once per optimizer).
+_FIRST_PROBES = 3
+_NUM_LOTS = 3
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one unit lacks.
+
+    Attributes:
+        unit: Which.
+        standing: Where it stands.
+        trials: What to train now; none while it waits, or when it is finished.
+        finished: Whether its edge is found as finely as was asked, or cannot be.
+    """
+
+    unit: Unit
+    standing: Standing
+    trials: tuple[Trial, ...]
+    finished: bool
+
+
+def survey(
+    spec: SweepSpec,
+    optimizer: OptimizerSpec,
+    num_seeds: int,
+    measured: Sequence[Measurement],
+    in_flight: Collection[Trial] = (),
+) -> tuple[Need, ...]:
+    """Say of every unit of an optimizer what it lacks.
+
+    Args:
+        spec: A study that is searched by bisection.
+        optimizer: One of its optimizers.
+        num_seeds: Replicates.
+        measured: What is known, of any optimizer; failed trials are not tried again.
+        in_flight: Trials that were asked for and have not returned.
+
+    Returns:
+        The units by place and seed.
+
+    Raises:
+        ValueError: If the study is a grid.
+    """
+    if spec.bisection is None:
+        raise ValueError("A grid is not searched by bisection.")
+    known: defaultdict[Unit, list[Measurement]] = defaultdict(list)
+    for item in measured:
+        if item.optimizer == optimizer.label:
+            known[unit_of(item)].append(item)
+    busy = {unit_of(trial) for trial in in_flight}
+    lattice = make_lattice(spec, optimizer)
+    surveyor = _Surveyor(spec, spec.bisection, optimizer, lattice, known, busy)
+    return surveyor.survey(num_seeds)
+
+
+@dataclass(frozen=True)
+class _Surveyor:
+    """One look at one optimizer.
+
+    Attributes: as of `survey`.
+    """
+
+    spec: SweepSpec
+    settings: Bisection
+    optimizer: OptimizerSpec
+    lattice: Lattice
+    known: Mapping[Unit, Sequence[Measurement]]
+    busy: Collection[Unit]
+
+    def survey(self, num_seeds: int) -> tuple[Need, ...]:
+        """Return what all units lack."""
+        places = list_places(self.spec, self.optimizer)
+        parents = list_parents(len(places))
+        units = [
+            [Unit(self.optimizer.label, place, seed) for seed in range(num_seeds)]
+            for place in places
+        ]
+        stands = {
+            unit: stand(self.known.get(unit, ()), self.lattice) for row in units for unit in row
+        }
+        needs = []
+        for place, row in enumerate(units):
+            neighbours = [units[parent][0] for parent in parents[place]]
+            for unit in row:
+                beside = [other for other in row if other.generation < unit.generation]
+                needs.append(self._need(unit, stands, beside, neighbours))
+        return tuple(needs)
+
+    def _need(
+        self,
+        unit: Unit,
+        stands: Mapping[Unit, Standing],
+        beside: Sequence[Unit],
+        neighbours: Sequence[Unit],
+    ) -> Need:
+        """Return what one unit lacks."""
+        standing = stands[unit]
+        if self._is_finished(unit, standing):
+            return Need(unit, standing, (), finished=True)
+        before = beside or neighbours
+        if unit in self.busy or not all(self._is_finished(u, stands[u]) for u in before):
+            return Need(unit, standing, (), finished=False)
+        expected = expect(
+            unit.place,
+            [middle for other in beside if (middle := stands[other].middle) is not None],
+            {u.place: middle for u in neighbours if (middle := stands[u].middle) is not None},
+            self.lattice,
+        )
+        ranks = self._ranks(unit, standing, expected)
+        trials = (trial_at(self.spec, self.optimizer, unit, self.lattice, rank) for rank in ranks)
+        return Need(unit, standing, tuple(trials), finished=False)
+
+    def _is_finished(self, unit: Unit, standing: Standing) -> bool:
+        """Return whether nothing is to be tried: which does not depend on what is expected."""
+        return unit not in self.busy and not self._ranks(unit, standing, self._ignorance())
+
+    def _ranks(self, unit: Unit, standing: Standing, expected: Expectation) -> tuple[int, ...]:
+        """Return the ranks to try: towards the edge, and once it is found perhaps one apart."""
+        num = self.settings.probes if expected.informed else _FIRST_PROBES
+        ranks = propose(standing, expected, self.lattice, num)
+        if ranks:
+            return ranks
+        lots = unit.draw_lots(self.spec.sweep_seed, _NUM_LOTS)
+        sentinel = place_sentinel(
+            standing, (lots[0], lots[1], lots[2]), self.settings.sentinels, self.lattice
+        )
+        return () if sentinel is None else (sentinel,)
+
+    def _ignorance(self) -> Expectation:
+        """Return what is expected when nothing is known."""
+        middle = (self.lattice.first + self.lattice.last) / 2
+        return Expectation(middle, 1.0, informed=False)
