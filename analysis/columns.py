@@ -56,12 +56,32 @@ COLUMNS: tuple[Column, ...] = (
     Column("num_steps", "Int64", "steps", "Steps of the horizon at this batch size."),
     Column("steps_run", "Int64", "steps", "Steps really run; fewer when it diverged early."),
     Column("sampling", "string", "", "How batches are drawn: replacement or epoch.", "replacement"),
+    Column(
+        "recipe",
+        "string",
+        "",
+        "What a step does beside the optimizer: clipping, schedule, precision and the like; plain "
+        "for nothing.",
+        "plain",
+    ),
     Column("num_examples", "Int64", "examples", "Training examples; empty for fresh samples."),
     Column("verdict", "string", "", "stable, diverged (a measurement) or failed (none)."),
     Column("reason", "string", "", "Why the verdict is what it is."),
     Column("initial_loss", "float64", "loss", "Loss of the untrained model, evaluation set."),
     Column("start_loss", "float64", "loss", "Loss where the trial began, same set."),
     Column("final_loss", "float64", "loss", "Loss after the last update, same set."),
+    Column(
+        "validation_loss",
+        "float64",
+        "loss",
+        "Loss on held-out data after the last update; empty where the task has none.",
+    ),
+    Column(
+        "validation_metric",
+        "float64",
+        "the metric's own",
+        "The task's own measure on the same data, such as accuracy; empty where it has none.",
+    ),
     Column("min_loss", "float64", "loss", "Lowest windowed training loss."),
     Column("peak_loss", "float64", "loss", "Highest windowed training loss."),
     Column("first_nonfinite_step", "Int64", "step", "First step with NaN or infinity, or empty."),
@@ -72,7 +92,7 @@ COLUMNS: tuple[Column, ...] = (
 
 COLUMN_NAMES: tuple[str, ...] = tuple(column.name for column in COLUMNS)
 
-GROUP_COLUMNS = ("task", "method", "optimizer", "start", "horizon")
+GROUP_COLUMNS = ("task", "method", "optimizer", "start", "horizon", "recipe")
 """What the trials of one group share: the fields of :class:`analysis.summaries.GroupKey`."""
 
 LOSS_COLUMNS = ("initial_loss", "start_loss", "final_loss", "peak_loss")

@@ -73,6 +73,7 @@ def _group(group: GroupFit) -> dict[str, Any]:
         "optimizer": key.optimizer,
         "start": key.start,
         "horizon": key.horizon,
+        "recipe": key.recipe,
         "axis": key.axis.value,
         "num_trials": group.num_trials,
         "num_failed": group.num_failed,

@@ -43,7 +43,9 @@ def name_setting(group: GroupFit) -> str:
     Returns:
         The beginning of a sentence.
     """
-    setting = [text for text in (group.key.horizon, f"start {group.key.start}") if text]
+    key = group.key
+    recipe = "" if key.recipe == "plain" else f"recipe {key.recipe}"
+    setting = [text for text in (key.horizon, f"start {key.start}", recipe) if text]
     return f"Measured for {', '.join(setting)}"
 
 

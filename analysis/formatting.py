@@ -15,7 +15,17 @@ _OPTIMIZER_NAMES = {
     "adam": "Adam",
     "adamw": "AdamW",
     "rmsprop": "RMSprop",
+    "nadam": "NAdam",
+    "radam": "RAdam",
+    "adagrad": "Adagrad",
+    "adadelta": "Adadelta",
+    "adamax": "Adamax",
+    "muon": "Muon",
 }
+
+
+# The word before a part of a group's name that would not speak for itself.
+_BEFORE = {"start": "from ", "recipe": "recipe "}
 
 
 def format_number(value: float, digits: int = 3) -> str:
@@ -177,10 +187,10 @@ def group_title(key: GroupKey, others: Sequence[GroupKey] = ()) -> str:
     """
     known = key.optimizer not in ("", UNKNOWN)
     parts = [optimizer_name(key.optimizer)] if known else []
-    for field in ("task", "method", "start", "horizon"):
+    for field in ("task", "method", "start", "horizon", "recipe"):
         value = getattr(key, field)
         if value and any(getattr(other, field) != value for other in others):
-            parts.append(f"from {value}" if field == "start" else value)
+            parts.append(f"{_BEFORE.get(field, '')}{value}")
     if any(other.axis is not key.axis for other in others):
         parts.append(AXES[key.axis].word)
     return " · ".join(parts) or "All trials"

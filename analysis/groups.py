@@ -57,12 +57,12 @@ def split_groups(frame: pd.DataFrame) -> Iterator[tuple[GroupKey, pd.DataFrame]]
         What the trials of a group share, and its rows; in the order of the keys.
     """
     for values, rows in frame.groupby(list(GROUP_COLUMNS), sort=True):
-        task, method, optimizer, start, horizon = (str(value) for value in values)
+        task, method, optimizer, start, horizon, recipe = (str(value) for value in values)
         axes = name_axes(rows)
         for axis in AxisName:
             chosen = rows[axes == axis]
             if not chosen.empty:
-                yield GroupKey(task, method, optimizer, start, horizon, axis), chosen
+                yield GroupKey(task, method, optimizer, start, horizon, axis, recipe), chosen
 
 
 def find_naive_slope(frame: pd.DataFrame, axis: Axis = LR_AXIS) -> NaiveSlope | None:

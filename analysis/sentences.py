@@ -193,8 +193,9 @@ def describe_setting(key: GroupKey) -> str:
     """
     known = [
         f"{name} {getattr(key, name)}"
-        for name in ("task", "method", "start", "horizon")
+        for name in ("task", "method", "start", "horizon", "recipe")
         if getattr(key, name) not in ("", UNKNOWN)
+        and (name, getattr(key, name)) != ("recipe", "plain")
     ]
     text = ", ".join(known)
     return f"{text[:1].upper()}{text[1:]}." if known else ""

@@ -47,6 +47,7 @@ class GroupKey:
         start: Where trials begin: ``init`` or the recipe of the trained point.
         horizon: How long they train, for example ``300 steps``.
         axis: What was searched for its edge.
+        recipe: What a step does beside the optimizer, ``plain`` for nothing.
     """
 
     task: str
@@ -55,6 +56,7 @@ class GroupKey:
     start: str
     horizon: str
     axis: AxisName = AxisName.LR
+    recipe: str = "plain"
 
 
 @dataclass(frozen=True, order=True)

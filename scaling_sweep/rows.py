@@ -72,6 +72,7 @@ def _identity(trial: Trial, pack: Pack) -> dict[str, object]:
         "horizon": trial.horizon,
         "num_steps": pack.num_steps,
         "sampling": trial.sampling,
+        "recipe": trial.recipe,
     }
 
 
@@ -83,6 +84,8 @@ def _measurement(record: TrialRecord) -> dict[str, object]:
         "initial_loss": record.initial_loss,
         "start_loss": record.start_loss,
         "final_loss": record.final_loss,
+        "validation_loss": record.validation_loss,
+        "validation_metric": record.validation_metric,
         "min_loss": record.min_loss,
         "peak_loss": record.peak_loss,
         "first_nonfinite_step": record.first_nonfinite_step,

@@ -1,6 +1,6 @@
 """Whether a changed sweep file only adds to the study it changes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 
 from scaling_sweep.errors import UserError
 from scaling_sweep.planning.grid import all_trials
@@ -36,7 +36,9 @@ def check_extends(old: SweepSpec, new: SweepSpec) -> None:
     for what, was, now in _definitions(old, new):
         if was != now:
             raise UserError(f"{what} was {was}, now {now}: {_ADVICE}")
-    lost = _lost(all_trials(old), all_trials(new))
+    bisected = old.bisection is not None or new.bisection is not None
+    # A bisection promises no trial of the searched axis: a grid may become one, and go on as one.
+    lost = _lost(all_trials(old), all_trials(new), _cell if bisected else _id)
     if lost:
         raise UserError(f"{_describe(lost, old, new)}: {_ADVICE}")
 
@@ -47,15 +49,28 @@ def _definitions(old: SweepSpec, new: SweepSpec) -> Iterable[tuple[str, object, 
     yield "method", old.method.label, new.method.label
     yield "horizon", old.horizon.label, new.horizon.label
     yield "sampling", old.sampling, new.sampling
+    yield "recipe", old.recipe.label, new.recipe.label
     yield "start", old.start_label, new.start_label
     yield "sweep_seed", old.sweep_seed, new.sweep_seed
     yield "the searched axis", old.parameters.searched, new.parameters.searched
 
 
-def _lost(old: Iterable[Trial], new: Iterable[Trial]) -> list[Trial]:
+def _id(trial: Trial) -> Hashable:
+    return trial.trial_id
+
+
+def _cell(trial: Trial) -> Hashable:
+    """Return what holds of a trial wherever on the searched axis it lies."""
+    held = None if trial.damping is None else trial.lr
+    return trial.optimizer.label, trial.batch_size, trial.seed, held
+
+
+def _lost(
+    old: Iterable[Trial], new: Iterable[Trial], name: Callable[[Trial], Hashable]
+) -> list[Trial]:
     """Return the trials that are not asked for any more."""
-    kept = {trial.trial_id for trial in new}
-    return [trial for trial in old if trial.trial_id not in kept]
+    kept = {name(trial) for trial in new}
+    return [trial for trial in old if name(trial) not in kept]
 
 
 def _describe(lost: list[Trial], old: SweepSpec, new: SweepSpec) -> str:

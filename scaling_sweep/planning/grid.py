@@ -1,7 +1,7 @@
 """Every trial a study asks for."""
 
 from scaling_sweep.planning.trials import Trial
-from scaling_sweep.spec import SweepSpec
+from scaling_sweep.spec import OptimizerSpec, SweepSpec
 
 
 def all_trials(spec: SweepSpec) -> tuple[Trial, ...]:
@@ -23,22 +23,47 @@ def all_trials(spec: SweepSpec) -> tuple[Trial, ...]:
         [(1, 0, 0.1), (1, 0, 1.0), (1, 1, 0.1)]
     """
     return tuple(
-        Trial(
-            task=spec.task.label,
-            method=spec.method.label,
-            optimizer=optimizer,
-            batch_size=batch_size,
-            lr=lr,
-            seed=seed,
-            start=spec.start_label,
-            horizon=spec.horizon.label,
-            sampling=spec.sampling,
-            sweep_seed=spec.sweep_seed,
-            damping=damping,
-        )
+        make_trial(spec, optimizer, batch_size, lr, seed, damping)
         for optimizer in spec.optimizers
         for batch_size in spec.batch_sizes
         for seed in range(spec.seeds)
         for lr in spec.lrs_for(optimizer)
         for damping in spec.dampings_for(optimizer)
+    )
+
+
+def make_trial(
+    spec: SweepSpec,
+    optimizer: OptimizerSpec,
+    batch_size: int,
+    lr: float,
+    seed: int,
+    damping: float | None = None,
+) -> Trial:
+    """Return one trial of a study, on its grid or off it.
+
+    Args:
+        spec: The study.
+        optimizer: One of its optimizers.
+        batch_size: Examples per step.
+        lr: Learning rate.
+        seed: The replicate.
+        damping: Damping; None where it is not searched.
+
+    Returns:
+        The trial.
+    """
+    return Trial(
+        task=spec.task.label,
+        method=spec.method.label,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+        start=spec.start_label,
+        horizon=spec.horizon.label,
+        sampling=spec.sampling,
+        sweep_seed=spec.sweep_seed,
+        damping=damping,
+        recipe=spec.recipe.label,
     )

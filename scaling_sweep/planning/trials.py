@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-from scaling_sweep.spec import OptimizerSpec, SweepSpec
+from scaling_sweep.spec import PLAIN, OptimizerSpec, SweepSpec
 
 # 64 bits: among a million trials two share a name with a chance below 1e-7.
 _ID_BYTES = 8
@@ -29,6 +29,7 @@ class Trial:
         sampling: `replacement` or `epoch`.
         sweep_seed: The study's own seed.
         damping: In place of the optimizer's own damping; None where it is not searched.
+        recipe: Label of what a step does beside the optimizer.
     """
 
     task: str
@@ -42,6 +43,7 @@ class Trial:
     sampling: str
     sweep_seed: int
     damping: float | None = None
+    recipe: str = PLAIN
 
     @property
     def searched(self) -> str:
@@ -63,6 +65,8 @@ class Trial:
             del parts["damping"]  # trials had names before they could have a damping
         else:
             hyperparameters.pop(str(self.optimizer.damping), None)  # not the one it is trained with
+        if self.recipe == PLAIN:
+            del parts["recipe"]  # nor had they a recipe
         parts["optimizer"] = [self.optimizer.name, hyperparameters]
         return _digest(json.dumps(parts, sort_keys=True))
 
@@ -138,6 +142,7 @@ class SharedKey:
     sampling: str
     sweep_seed: int
     searched: str
+    recipe: str
 
 
 def shared_key(trial: Trial) -> SharedKey:

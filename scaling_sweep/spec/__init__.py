@@ -17,13 +17,18 @@ from scaling_sweep.spec.optimizers import (
     OptimizerSpec,
 )
 from scaling_sweep.spec.parameters import Parameters
+from scaling_sweep.spec.recipe import PLAIN, Recipe, Schedule
+from scaling_sweep.spec.search import Bisection, BisectSearch
 from scaling_sweep.spec.settings import CheckSpec, Horizon, Resources, Stability, TrainedStart
 
 __all__ = [
     "OPTIMIZERS",
     "OPTIMIZER_DESCRIPTIONS",
+    "PLAIN",
     "BatchSizeRange",
     "BatchSizeValues",
+    "BisectSearch",
+    "Bisection",
     "CheckSpec",
     "CurvatureSpec",
     "Horizon",
@@ -35,7 +40,9 @@ __all__ = [
     "PositiveByOptimizer",
     "PositiveRange",
     "PositiveValues",
+    "Recipe",
     "Resources",
+    "Schedule",
     "ShortTrainingSpec",
     "Stability",
     "SweepSpec",

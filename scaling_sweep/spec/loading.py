@@ -108,6 +108,7 @@ def check_against_task(loaded: LoadedSweep, num_examples: int | None) -> None:
         num_examples: Examples in the task's data; None when they are drawn fresh and never end.
     """
     spec = loaded.spec
+    _check_warmup(loaded, num_examples)
     if num_examples is None:
         if spec.sampling == "epoch":
             reason = "this task draws every example fresh; write sampling: replacement"
@@ -127,6 +128,27 @@ def check_against_task(loaded: LoadedSweep, num_examples: int | None) -> None:
             f"a batch of {spec.start.batch_size} cannot be drawn without replacement, {advice}"
         )
         raise loaded.error(message, "start", "batch_size")
+
+
+def _check_warmup(loaded: LoadedSweep, num_examples: int | None) -> None:
+    """Refuse a warm-up that is counted in epochs that never end, or leaves nothing after it."""
+    spec = loaded.spec
+    schedule, horizon, place = spec.recipe.schedule, spec.horizon, ("recipe", "schedule", "warmup")
+    if schedule.warmup is None:
+        return
+    if num_examples is None and schedule.warmup.epochs is not None:
+        reason = "this task draws every example fresh; write steps or examples instead"
+        raise loaded.error(reason, *place, "epochs")
+    if num_examples is None and horizon.epochs is not None:
+        return  # refused for the horizon
+    for batch_size in spec.batch_sizes:
+        num_steps = horizon.num_steps(batch_size, num_examples)
+        if (num_warmup := schedule.num_warmup_steps(batch_size, num_examples)) >= num_steps:
+            raise loaded.error(
+                f"takes {num_warmup} steps at batch size {batch_size}, where the horizon has "
+                f"{num_steps}; write a shorter one",
+                *place,
+            )
 
 
 def _largest_batch_path(spec: SweepSpec) -> KeyPath:

@@ -1,13 +1,16 @@
 """The sweep file as frozen models: what may be asked, with its units and defaults."""
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from scaling_sweep.spec.axes import points_for
 from scaling_sweep.spec.curvature import CurvatureSpec
-from scaling_sweep.spec.optimizers import OptimizerSpec
+from scaling_sweep.spec.optimizers import OPTIMIZERS, OptimizerSpec
 from scaling_sweep.spec.parameters import Parameters, refuse_strangers
+from scaling_sweep.spec.recipe import Recipe
+from scaling_sweep.spec.search import Bisection, BisectSearch, Search
 from scaling_sweep.spec.section import TEXT, WHOLE, Named, Section, refuse
 from scaling_sweep.spec.settings import CheckSpec, Horizon, Resources, Stability, Start
 from scaling_sweep.spec.wording import SYNONYMS, as_yaml, call_text
@@ -40,22 +43,42 @@ class MethodSpec(Named):
     """A built-in method."""
 
 
-def _grid_only(given: object) -> object:
-    """Return `grid`, refusing searches that do not exist yet."""
-    if given != "grid":
-        refuse(f"only grid is available so far, got {as_yaml(given)}; write search: grid")
-    return given
-
-
 # Where a key belongs that was written at the top; the first section that knows it is meant.
 _SECTIONS: dict[str, type[Section]] = {
     "parameters": Parameters,
     "horizon": Horizon,
+    "recipe": Recipe,
     "stability": Stability,
     "resources": Resources,
     "check": CheckSpec,
     "curvature": CurvatureSpec,
+    "search": BisectSearch,
 }
+
+
+def _refuse_two_decays(given: Mapping[str, object]) -> None:
+    """Refuse a weight decay in the recipe and in an optimizer; what is no mapping comes later."""
+    recipe, place = given.get("recipe"), ("parameters", "optimizer", "values")
+    if not isinstance(recipe, Mapping) or recipe.get("weight_decay") is None:
+        return
+    found: object = given
+    for key in place:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    for index, optimizer in enumerate(found if isinstance(found, list | tuple) else ()):
+        if isinstance(optimizer, Mapping) and "weight_decay" in optimizer:
+            refuse("is given here and in recipe; delete one of them", *place, index, "weight_decay")
+
+
+def _refuse_undecayed(optimizers: Iterable[OptimizerSpec]) -> None:
+    """Refuse a weight decay for all where an optimizer has none."""
+    for optimizer in optimizers:
+        if "weight_decay" not in OPTIMIZERS[optimizer.name]:
+            refuse(
+                f"{optimizer.name} has no weight_decay; delete it, and give those that have one "
+                "theirs, as in {name: adamw, weight_decay: 0.1}",
+                "recipe",
+                "weight_decay",
+            )
 
 
 class SweepSpec(Section):
@@ -83,8 +106,9 @@ class SweepSpec(Section):
     )
     """The axes of the sweep: optimizer, batch_size, lr and, where it is searched, damping."""
 
-    search: Annotated[Literal["grid"], BeforeValidator(_grid_only)] = "grid"
-    """How the values of the searched axis are chosen: `grid` trains every point."""
+    search: Search = "grid"
+    """How the values of the searched axis are chosen: `grid` trains every point, `{bisect: …}` only
+    what it takes to close in on every edge."""
 
     seeds: Annotated[int, Field(ge=1, le=_MAX_SEEDS), WHOLE] = Field(examples=[6])
     """Replicates: seeds 0 to n − 1, each with its own start and its own batches."""
@@ -100,6 +124,9 @@ class SweepSpec(Section):
 
     start: Start = "init"
     """Where trials begin: `init`, or a point trained by a recipe."""
+
+    recipe: Recipe = Field(Recipe(), examples=[{"clip_norm": 1, "schedule": "cosine"}])
+    """What a step does beside the optimizer: clipping, schedule, precision, and the like."""
 
     stability: Stability = Stability()
     """When a trial counts as stable."""
@@ -127,14 +154,32 @@ class SweepSpec(Section):
                 refuse(f"unknown key; it belongs under {section}, as in `{pair}`", key)
         super().refuse_unknown(key, value)
 
+    @classmethod
+    def expand(cls, given: object) -> object:
+        """Return the file as given, refusing a weight decay given twice.
+
+        Here, because an optimizer once read does not tell what was given from what is usual.
+        """
+        if isinstance(given, Mapping):
+            _refuse_two_decays(given)
+        return given
+
     @model_validator(mode="after")
     def _check_whole(self) -> Self:
         """Return the study, refusing strangers among the predictions and a size beyond meaning."""
         refuse_strangers(self.check.predicted, self.optimizers, "check", "predicted")
+        if self.recipe.weight_decay is not None:
+            _refuse_undecayed(self.optimizers)
         num_points = sum(
             len(self.lrs_for(optimizer)) * len(self.dampings_for(optimizer))
             for optimizer in self.optimizers
         )
+        if self.most_seeds < self.seeds:
+            refuse(
+                f"must be at least seeds, {self.seeds}, got {self.most_seeds}; raise it, or "
+                "delete precision",
+                *("search", "bisect", "max_seeds"),
+            )
         num_trials = num_points * len(self.batch_sizes) * self.seeds
         if num_trials > MAX_TRIALS:
             refuse(
@@ -170,6 +215,17 @@ class SweepSpec(Section):
         """
         axis = self.parameters.damping
         return (None,) if axis is None else points_for(axis, optimizer)
+
+    @property
+    def bisection(self) -> Bisection | None:
+        """The settings of a search by bisection; None for a grid."""
+        return None if isinstance(self.search, str) else self.search.bisect
+
+    @property
+    def most_seeds(self) -> int:
+        """How many seeds may be trained: more than `seeds` where a precision is asked for."""
+        wanted = self.bisection
+        return self.seeds if wanted is None or wanted.precision is None else wanted.max_seeds
 
     @property
     def start_label(self) -> str:

@@ -72,18 +72,20 @@ def char_gpt(
         f"{num_characters:,} characters, {shape.num_tokens} different ones.",
         make_model=make_model,
         loss=next_token_loss,
+        smoothed_loss=next_token_loss,
         inputs=learned.tokens[:-1].unfold(0, context, 1),
         targets=learned.tokens[1:].unfold(0, context, 1),
         tokens_per_example=context,
     )
 
 
-def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
+def next_token_loss(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Return the mean cross-entropy in nats per token.
 
     Args:
         logits: Shape ``[batch_size, length, num_tokens]``.
         targets: Shape ``[batch_size, length]``, whole numbers.
+        label_smoothing: Share of the target spread over all tokens, in [0, 1).
 
     Returns:
         A scalar.
@@ -93,4 +95,6 @@ def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
         >>> next_token_loss(torch.zeros(2, 3, 10), torch.zeros(2, 3, dtype=torch.int64))
         tensor(2.3026)
     """
-    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    return functional.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), label_smoothing=label_smoothing
+    )

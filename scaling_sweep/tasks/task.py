@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -12,6 +13,7 @@ Batch: TypeAlias = tuple[Tensor, Tensor]
 Stream: TypeAlias = Callable[[torch.Generator, int], Batch]
 Collate: TypeAlias = Callable[[list[Any]], Batch]
 ExactLoss: TypeAlias = Callable[[Mapping[str, Tensor]], Tensor]
+SmoothedLoss: TypeAlias = Callable[[Any, Any, float], Tensor]
 Transform: TypeAlias = Callable[[Tensor, Tensor, torch.Generator | None], Batch]
 
 
@@ -46,6 +48,13 @@ class Task:
             batches are the same for any number.
         tokens_per_example: Tokens in one example where the loss is a mean over tokens, so that
             batch sizes can be read in tokens too; 1 otherwise.
+        smoothed_loss: ``smoothed_loss(outputs, targets, label_smoothing)``, the loss with a share
+            of the target spread over all classes; needed only for a sweep's ``label_smoothing``,
+            and not where ``loss`` is torch's ``cross_entropy``, which has it.
+        validation: Held-out inputs and targets, each ``[num_examples, ...]`` and as ``transform``
+            takes them; None without. They are looked at once, when a trial has ended.
+        metric: ``metric(outputs, targets)``, a mean over the examples as a scalar, of the
+            validation data; None without. ``scaling_sweep.tasks.metrics`` has accuracy.
 
     Example:
         >>> import torch
@@ -70,6 +79,9 @@ class Task:
     transform: Transform | None = None
     num_workers: int = 0
     tokens_per_example: int = 1
+    smoothed_loss: SmoothedLoss | None = None
+    validation: Batch | None = None
+    metric: Callable[[Any, Any], Tensor] | None = None
 
     def __post_init__(self) -> None:
         """Check that the data come in exactly one form."""
@@ -85,6 +97,11 @@ class Task:
             raise ValueError(
                 f"Task {self.name!r} has a stream and a transform; let the stream return what the "
                 "model takes."
+            )
+        if self.metric is not None and self.validation is None:
+            raise ValueError(
+                f"Task {self.name!r} has a metric but no validation data to take it on; "
+                "give validation=(inputs, targets)."
             )
         if self.inputs is None or self.targets is None:
             return
@@ -102,6 +119,30 @@ class Task:
         if self.dataset is not None:
             return len(self.dataset)  # type: ignore[arg-type]  # map-style datasets have a length
         return None
+
+    def loss_with(self, label_smoothing: float) -> Callable[[Any, Any], Tensor]:
+        """Return the loss with a share of the target spread over all classes.
+
+        Args:
+            label_smoothing: The share, in [0, 1); 0 gives ``loss`` itself.
+
+        Returns:
+            The mean loss of a batch as a function of outputs and targets.
+
+        Raises:
+            ValueError: If the task's loss knows no label smoothing.
+        """
+        if label_smoothing == 0:
+            return self.loss
+        if self.smoothed_loss is not None:
+            smoothed = self.smoothed_loss
+            return lambda outputs, targets: smoothed(outputs, targets, label_smoothing)
+        if self.loss is nn.functional.cross_entropy:
+            return partial(nn.functional.cross_entropy, label_smoothing=label_smoothing)
+        raise ValueError(
+            f"the loss of task {self.name!r} knows no label smoothing; delete it, or give the "
+            "Task a smoothed_loss(outputs, targets, label_smoothing)"
+        )
 
     def prepare(
         self, inputs: Tensor, targets: Tensor, generator: torch.Generator | None = None

@@ -75,8 +75,13 @@ class Tracker:
             curvature: Measured curvature, None when there is none.
         """
 
-    def close(self, exit_code: int = 0, timeout_s: float | None = None) -> None:
-        """Finish, within ``timeout_s`` seconds or what the mode allows."""
+    def close(self, exit_code: int = 0, timeout_s: float | None = None) -> bool:
+        """Finish, within ``timeout_s`` seconds or what the mode allows.
+
+        Returns:
+            Whether everything was taken.
+        """
+        return True
 
 
 def open_tracker(
@@ -173,11 +178,12 @@ class WandbTracker(Tracker):
         """Send tables, figures and the summary of every group, theory beside them."""
         self._try(lambda: self._fit(fit, results, curves, curvature))
 
-    def close(self, exit_code: int = 0, timeout_s: float | None = None) -> None:
+    def close(self, exit_code: int = 0, timeout_s: float | None = None) -> bool:
         """Finish the W&B runs, or leave W&B behind when that takes too long."""
         # After Ctrl-C a person waits for the prompt.
         patience_s = min(PATIENCE_S.values()) if exit_code else self._patience_s
-        self._outbox.close(exit_code, patience_s if timeout_s is None else timeout_s)
+        taken = self._outbox.close(exit_code, patience_s if timeout_s is None else timeout_s)
+        return taken and not self._broken
 
     def _try(self, act: Callable[[], None]) -> None:
         """Do something that may fail without the sweep."""
@@ -269,7 +275,8 @@ class WandbTracker(Tracker):
             "sweep": spec.model_dump(mode="json"),
             "sweep_file": self._sweep_text,
         }
-        name = " · ".join((key.optimizer, key.task, key.method, f"from {key.start}", key.horizon))
+        parts = [key.optimizer, key.task, key.method, f"from {key.start}", key.horizon]
+        name = " · ".join(parts if key.recipe == "plain" else [*parts, key.recipe])
         return GroupRun(str(key), name, spec.name, config)
 
 
@@ -281,4 +288,4 @@ def _key_of(pack: "Pack") -> "GroupKey":
     trial = pack.trials[0]
     axis = AxisName.LR if trial.damping is None else AxisName.DAMPING
     shared = trial.task, trial.method, trial.optimizer.label, trial.start, trial.horizon
-    return GroupKey(*shared, axis)
+    return GroupKey(*shared, axis, trial.recipe)

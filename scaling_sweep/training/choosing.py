@@ -12,6 +12,7 @@ from scaling_sweep.optimizers.rule import UpdateRule
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.copies import Copies
 from scaling_sweep.training.engines import Engine, LoopEngine, VmapEngine
+from scaling_sweep.training.treatment import PLAIN_TREATMENT, Treatment
 
 # Steps timed in turn after one that warms up; the fastest counts, because machines only ever lag.
 _NUM_TIMED_STEPS = 5
@@ -39,7 +40,13 @@ class ProbeBatch:
 
 
 def choose_engine(
-    wanted: str, model: nn.Module, task: Task, rule: UpdateRule, copies: Copies, batch: ProbeBatch
+    wanted: str,
+    model: nn.Module,
+    task: Task,
+    rule: UpdateRule,
+    copies: Copies,
+    batch: ProbeBatch,
+    treatment: Treatment = PLAIN_TREATMENT,
 ) -> Engine:
     """Pick the engine of a pack.
 
@@ -50,6 +57,7 @@ def choose_engine(
         rule: The optimizer.
         copies: The pack, left as it is.
         batch: Something to probe with.
+        treatment: What the sweep's recipe does within a step.
 
     Returns:
         The engine.
@@ -57,7 +65,8 @@ def choose_engine(
     Raises:
         UserError: If vmap is demanded of a model that cannot be stacked.
     """
-    loop, stacked = LoopEngine(model, task, rule), VmapEngine(model, task, rule)
+    loop = LoopEngine(model, task, rule, treatment)
+    stacked = VmapEngine(model, task, rule, treatment)
     if wanted == "loop":
         return loop
     random = is_random(model, task, batch.inputs[0], batch.targets[0])

@@ -1,7 +1,7 @@
 """The stacked copies of one model that a pack trains: row k of every tensor belongs to copy k."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
@@ -54,6 +54,10 @@ class Copies:
     def __len__(self) -> int:
         """Return the number of copies."""
         return len(self.lr)
+
+    def at_rate(self, factor: float) -> "Copies":
+        """Return the same copies, tensors shared, with learning rates times a factor."""
+        return replace(self, lr=self.lr * factor)
 
     def select(self, rows: Tensor) -> "Copies":
         """Return new copies with only those rows, shape ``[num_kept]``."""

@@ -22,6 +22,7 @@ from scaling_sweep.training.curvature import (
     twice_differentiable,
 )
 from scaling_sweep.training.randomness import forked_generators
+from scaling_sweep.training.treatment import PLAIN_TREATMENT, Loss, Treatment
 
 # Any number does: it makes the evaluation of a model that never stops drawing a fixed function.
 _EVALUATION_NOISE = 0
@@ -58,7 +59,7 @@ class Engine(Protocol):
         ...
 
     def losses(self, copies: Copies, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Return each copy's loss on one shared batch, in evaluation mode."""
+        """Return each copy's loss on one shared batch, in evaluation mode and fp32."""
         ...
 
 
@@ -69,25 +70,46 @@ class VmapEngine:
         model: Any instance of the task's model; only its structure is used.
         task: Gives the loss.
         rule: The optimizer.
+        treatment: What the sweep's recipe does within a step.
+
+    Raises:
+        ValueError: If the treatment asks for label smoothing and the task's loss knows none.
     """
 
     name = "vmap"
 
-    def __init__(self, model: nn.Module, task: Task, rule: UpdateRule) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        rule: UpdateRule,
+        treatment: Treatment = PLAIN_TREATMENT,
+    ) -> None:
         self._model = model
         self._task = task
         self._rule = rule
+        self._treatment = treatment
+        self._training_loss = treatment.training_loss(task)
         self.refresh_every = rule.refresh_every if isinstance(rule, CurvatureRule) else None
         self._objectives = vmap(self._objective)
-        self._losses = vmap(self._objective, in_dims=(0, 0, None, None))
+        self._losses = vmap(self._evaluation, in_dims=(0, 0, None, None))
 
     def _objective(
         self, params: Tensors, buffers: Tensors, inputs: Tensor, targets: Tensor
     ) -> tuple[Tensor, Tensors]:
         # BatchNorm writes into its buffers; under vmap only a clone may be written to.
         buffers = {name: value.clone() for name, value in buffers.items()}
+        outputs = self._treatment.outputs(
+            lambda: functional_call(self._model, (params, buffers), (inputs,)), inputs.device
+        )
+        return self._training_loss(outputs, targets), buffers
+
+    def _evaluation(
+        self, params: Tensors, buffers: Tensors, inputs: Tensor, targets: Tensor
+    ) -> Tensor:
+        buffers = {name: value.clone() for name, value in buffers.items()}
         outputs = functional_call(self._model, (params, buffers), (inputs,))
-        return self._task.loss(outputs, targets), buffers
+        return self._task.loss(outputs, targets)
 
     def step(
         self,
@@ -98,26 +120,28 @@ class VmapEngine:
         number: int = 0,
     ) -> Tensor:
         """Move every copy once, in place, and return its loss before the move."""
-        self._model.train()
+        self._treatment.set_mode(self._model, training=True)
         params = {name: value.detach().requires_grad_() for name, value in copies.params.items()}
         due = due_rule(self._rule, number)
-        with twice_differentiable(due):
-            losses, buffers = self._objectives(params, copies.buffers, inputs, targets)
-        # Copies share nothing, so the gradient of the sum is each copy's own, NaN or not.
-        grads = differentiate(losses.sum(), params, twice=due is not None)
-        if due is not None:
-            grads = refresh(due, params, grads, copies.state)
+        with self._treatment.computing(copies.lr.device):
+            with twice_differentiable(due):
+                losses, buffers = self._objectives(params, copies.buffers, inputs, targets)
+            # Copies share nothing, so the gradient of the sum is each copy's own, NaN or not.
+            grads = differentiate(losses.sum(), params, twice=due is not None)
+            if due is not None:
+                grads = refresh(due, params, grads, copies.state)
         with torch.no_grad():
-            move_copies(self._rule, copies.params, grads, copies.state, copies.lr)
+            clipped = self._treatment.clip(grads)
+            move_copies(self._rule, copies.params, clipped, copies.state, copies.lr)
             copies.buffers.update(buffers)
         detached: Tensor = losses.detach()
         return detached
 
     def losses(self, copies: Copies, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return each copy's loss on one shared batch, in evaluation mode."""
-        self._model.eval()
+        self._treatment.set_mode(self._model, training=False)
         with torch.no_grad():
-            losses: Tensor = self._losses(copies.params, copies.buffers, inputs, targets)[0]
+            losses: Tensor = self._losses(copies.params, copies.buffers, inputs, targets)
         return losses
 
 
@@ -128,14 +152,26 @@ class LoopEngine:
         model: Any instance of the task's model; only its structure is used.
         task: Gives the loss.
         rule: The optimizer.
+        treatment: What the sweep's recipe does within a step.
+
+    Raises:
+        ValueError: If the treatment asks for label smoothing and the task's loss knows none.
     """
 
     name = "loop"
 
-    def __init__(self, model: nn.Module, task: Task, rule: UpdateRule) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        rule: UpdateRule,
+        treatment: Treatment = PLAIN_TREATMENT,
+    ) -> None:
         self._model = model
         self._task = task
         self._rule = rule
+        self._treatment = treatment
+        self._training_loss = treatment.training_loss(task)
         self.refresh_every = rule.refresh_every if isinstance(rule, CurvatureRule) else None
 
     def step(
@@ -147,7 +183,7 @@ class LoopEngine:
         number: int = 0,
     ) -> Tensor:
         """Move every copy once, in place, and return its loss before the move."""
-        self._model.train()
+        self._treatment.set_mode(self._model, training=True)
         losses = []
         with forked_generators(enabled=bool(noise_seeds)):
             for row in range(len(copies)):
@@ -163,44 +199,66 @@ class LoopEngine:
     ) -> Tensor:
         params = {name: value[row].requires_grad_() for name, value in _detached(copies.params)}
         due = due_rule(self._rule, number)
-        with twice_differentiable(due):
-            loss = self._loss(params, _row(copies.buffers, row), inputs, targets)
-        found = differentiate(loss, params, twice=due is not None)
-        grads = {name: grad.unsqueeze(0) for name, grad in found.items()}
         own = slice(row, row + 1)
         state = {
             moment: {name: value[own] for name, value in values.items()}
             for moment, values in copies.state.items()
         }
-        if due is not None:
-            grads = refresh(due, params, grads, state)
+        with self._treatment.computing(inputs.device):
+            with twice_differentiable(due):
+                loss = self._objective(params, _row(copies.buffers, row), inputs, targets)
+            found = differentiate(loss, params, twice=due is not None)
+            grads = {name: grad.unsqueeze(0) for name, grad in found.items()}
+            if due is not None:
+                grads = refresh(due, params, grads, state)
         with torch.no_grad():
             move_copies(
                 self._rule,
                 {name: value[own] for name, value in copies.params.items()},
-                grads,
+                self._treatment.clip(grads),
                 state,
                 copies.lr[own],
             )
         return loss.detach()
 
-    def _loss(
+    def _objective(
         self, params: Mapping[str, Tensor], buffers: Tensors, inputs: Tensor, targets: Tensor
     ) -> Tensor:
         weights: dict[str, Any] = {**params, **buffers}
-        return self._task.loss(functional_call(self._model, weights, (inputs,)), targets)
+        outputs = self._treatment.outputs(
+            lambda: functional_call(self._model, weights, (inputs,)), inputs.device
+        )
+        return self._training_loss(outputs, targets)
 
     def losses(self, copies: Copies, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return each copy's loss on one shared batch, in evaluation mode."""
-        self._model.eval()
-        losses = []
+        return self.measure(self._task.loss, copies, inputs, targets)
+
+    def measure(self, what: Loss, copies: Copies, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return any mean over a batch of each copy, in evaluation mode.
+
+        Args:
+            what: ``what(outputs, targets)``, a scalar.
+            copies: The models.
+            inputs: Shape ``[batch_size, ...]``, shared.
+            targets: Shape ``[batch_size, ...]``, shared.
+
+        Returns:
+            Shape ``[num_copies]``.
+        """
+        self._treatment.set_mode(self._model, training=False)
+        # Where BatchNorm takes the batch's statistics even now, it would write them down.
+        keeps = self._treatment.batch_norm != "batch"
+        found = []
         with torch.no_grad(), forked_generators():
             for row in range(len(copies)):
                 # A model that draws even now draws the same for every copy.
                 torch.manual_seed(_EVALUATION_NOISE)
-                params, buffers = _row(copies.params, row), _row(copies.buffers, row)
-                losses.append(self._loss(params, buffers, inputs, targets))
-        return torch.stack(losses)
+                buffers = _row(copies.buffers, row)
+                buffers = buffers if keeps else {n: value.clone() for n, value in buffers.items()}
+                weights: dict[str, Any] = {**_row(copies.params, row), **buffers}
+                found.append(what(functional_call(self._model, weights, (inputs,)), targets))
+        return torch.stack(found)
 
 
 def _row(values: Tensors, row: int) -> Tensors:

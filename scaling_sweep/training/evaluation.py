@@ -1,14 +1,19 @@
 """The loss that verdicts rest on: over the population, all data, or a fixed part of them."""
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.func import vmap
 
 from scaling_sweep.tasks.task import Batch, Task
 from scaling_sweep.training.copies import Copies
-from scaling_sweep.training.engines import Engine
+from scaling_sweep.training.engines import Engine, LoopEngine
 from scaling_sweep.training.lookup import stored_examples
 from scaling_sweep.training.randomness import make_generator
+from scaling_sweep.training.treatment import Loss
 
 # Standard error of a mean loss over 4,096 examples is a few per cent of its spread between
 # examples: far below the factor 0.5 that verdicts ask for.
@@ -53,6 +58,62 @@ class Evaluator:
             inputs, targets = self._task.prepare(*stored)
             total += engine.losses(copies, inputs, targets).double().cpu() * len(inputs)
         return total / len(self._inputs)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What held-out data say about some trials when they have ended, each of length ``num_copies``.
+
+    Attributes:
+        losses: Infinite where not finite; all None where the task has no such data.
+        metrics: The task's own measure; None where it has none or where it is not finite.
+    """
+
+    losses: tuple[float | None, ...]
+    metrics: tuple[float | None, ...]
+
+
+def validate(
+    task: Task, copies: Copies, live: Sequence[int], num_copies: int, engine: LoopEngine
+) -> Validation:
+    """Measure the trials that are still alive on the task's held-out data.
+
+    One model at a time, so that a metric may do what cannot be stacked, in fp32 and without label
+    smoothing.
+
+    Args:
+        task: What is trained.
+        copies: The models that are alive.
+        live: Length ``len(copies)``, their places among all.
+        num_copies: How many there were.
+        engine: Measures.
+
+    Returns:
+        Their losses and metrics, and the infinite losses of those that are not alive.
+    """
+    if task.validation is None:
+        return Validation((None,) * num_copies, (None,) * num_copies)
+    losses = torch.full((num_copies,), torch.inf, dtype=torch.float64)
+    metrics = torch.full((num_copies,), torch.nan, dtype=torch.float64)
+    if live:
+        losses[live] = _mean_over(task, task.loss, copies, engine)
+        if task.metric is not None:
+            metrics[live] = _mean_over(task, task.metric, copies, engine)
+    return Validation(
+        tuple(loss if math.isfinite(loss) else math.inf for loss in losses.tolist()),
+        tuple(one if math.isfinite(one) else None for one in metrics.tolist()),
+    )
+
+
+def _mean_over(task: Task, what: Loss, copies: Copies, engine: LoopEngine) -> Tensor:
+    """Return a mean over the held-out examples of each copy, float64 on the CPU."""
+    assert task.validation is not None
+    stored, device = task.validation, copies.lr.device
+    total = torch.zeros(len(copies), dtype=torch.float64)
+    for portion in zip(*(torch.split(part, _CHUNK_EXAMPLES) for part in stored), strict=True):
+        inputs, targets = task.prepare(*(part.to(device) for part in portion))
+        total += engine.measure(what, copies, inputs, targets).double().cpu() * len(inputs)
+    return total / len(stored[0])
 
 
 def evaluation_set(task: Task, sweep_seed: int) -> Batch:

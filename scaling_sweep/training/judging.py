@@ -8,6 +8,7 @@ from scaling_sweep.planning import Pack
 from scaling_sweep.spec import SweepSpec
 from scaling_sweep.stability import criterion_of, judge
 from scaling_sweep.training.curves import Curve
+from scaling_sweep.training.evaluation import Validation
 from scaling_sweep.training.records import TrialRecord
 
 
@@ -21,6 +22,7 @@ class Measured:
         final: Evaluation loss after the last step; infinite when not finite.
         curves: What is kept of the training loss.
         steps_run: Steps taken before the end, or before the trial was known to have diverged.
+        validation: What held-out data say.
     """
 
     initial: Sequence[float]
@@ -28,6 +30,7 @@ class Measured:
     final: Sequence[float]
     curves: Sequence[Curve]
     steps_run: Sequence[int]
+    validation: Validation
 
 
 def judge_trials(
@@ -75,6 +78,8 @@ def judge_trials(
                 wall_time_s=wall_time_s * measured.steps_run[row] / total_steps,
                 curve_steps=curve.steps,
                 curve_losses=curve.losses,
+                validation_loss=measured.validation.losses[row],
+                validation_metric=measured.validation.metrics[row],
             )
         )
     return tuple(records)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from scaling_sweep.optimizers.making import make_rule
-from scaling_sweep.optimizers.rule import UpdateRule
 from scaling_sweep.planning import Pack
 from scaling_sweep.spec import SweepSpec
 from scaling_sweep.tasks.task import Task
@@ -17,11 +15,12 @@ from scaling_sweep.training.batches import Batches
 from scaling_sweep.training.choosing import ProbeBatch, choose_engine, is_random
 from scaling_sweep.training.copies import Copies, Point, stack_points
 from scaling_sweep.training.curves import CurveRecorder
-from scaling_sweep.training.engines import Engine
-from scaling_sweep.training.evaluation import Evaluator
+from scaling_sweep.training.engines import Engine, LoopEngine
+from scaling_sweep.training.evaluation import Evaluator, validate
 from scaling_sweep.training.judging import Measured, judge_trials
 from scaling_sweep.training.randomness import call_seeded, derive_seed
 from scaling_sweep.training.records import PackResult
+from scaling_sweep.training.treatment import Treatment
 
 # Reading which copies have died makes a GPU wait, so it is done now and then (guess).
 _STEPS_BETWEEN_CHECKS = 8
@@ -95,8 +94,7 @@ def train_gradually(
     begin = time.perf_counter()
     device = device or torch.device("cpu")
     model = initial_model(task, spec, pack.trials[0].seed).to(device)
-    rule = make_rule(pack.optimizer.name, pack.optimizer.hyperparameters)
-    run = _PackRun(pack, spec, task, model, rule, device)
+    run = _PackRun(pack, spec, task, model, Treatment.of(spec.recipe), device)
     measured = yield from run.train(starts)
     wall_time_s = time.perf_counter() - begin
     return PackResult(
@@ -125,11 +123,12 @@ class _PackRun:
         spec: SweepSpec,
         task: Task,
         model: nn.Module,
-        rule: UpdateRule,
+        treatment: Treatment,
         device: torch.device,
     ) -> None:
         self._pack, self._spec, self._task = pack, spec, task
-        self._model, self._rule, self._device = model, rule, device
+        self._model, self._treatment, self._device = model, treatment, device
+        self._rule = treatment.rule(pack.optimizer)
         self._seeds = [trial.seed for trial in pack.trials]
         self._noise: list[int] = []
 
@@ -156,6 +155,13 @@ class _PackRun:
             final=[loss if math.isfinite(loss) else math.inf for loss in final.tolist()],
             curves=recorder.curves(),
             steps_run=herd.steps_run.tolist(),
+            validation=validate(
+                self._task,
+                herd.copies,
+                herd.rows,
+                len(copies),
+                LoopEngine(self._model, self._task, self._rule, self._treatment),
+            ),
         )
 
     def _initial_point(self, seed: int) -> Point:
@@ -189,7 +195,17 @@ class _PackRun:
                 for seed in self._seeds
             ]
         batch = ProbeBatch(inputs, targets, self._pack.num_steps)
-        return choose_engine(self._spec.engine, self._model, self._task, self._rule, copies, batch)
+        return choose_engine(
+            self._spec.engine, self._model, self._task, self._rule, copies, batch, self._treatment
+        )
+
+    def _factors(self) -> tuple[float, ...] | None:
+        """Return the schedule's factor of every step; None where each has all of its lr."""
+        schedule, num_examples = self._spec.recipe.schedule, self._task.num_examples
+        if schedule.is_constant:
+            return None
+        num_warmup_steps = schedule.num_warmup_steps(self._pack.batch_size, num_examples)
+        return schedule.factors(self._pack.num_steps, num_warmup_steps)
 
     def _losses_by_seed(
         self, points: Mapping[int, Point], evaluator: Evaluator, engine: Engine
@@ -205,10 +221,12 @@ class _PackRun:
     ) -> Generator[int, None, "_Herd"]:
         """Take all steps and return the copies that are still alive."""
         batches, slice_begin = self._batches(), time.perf_counter()
+        factors = self._factors()
         for step in range(self._pack.num_steps):
             inputs, targets = batches.draw([self._seeds[row] for row in herd.rows])
             noise = [self._noise[row] + step for row in herd.rows] if self._noise else []
-            recorder.add(engine.step(herd.copies, inputs, targets, noise, step), herd.live)
+            copies = herd.copies if factors is None else herd.copies.at_rate(factors[step])
+            recorder.add(engine.step(copies, inputs, targets, noise, step), herd.live)
             if (step + 1) % _STEPS_BETWEEN_CHECKS == 0:
                 herd = herd.without(recorder.nonfinite(), step + 1)
                 if not herd.rows:

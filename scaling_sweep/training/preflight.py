@@ -10,13 +10,14 @@ from scaling_sweep.methods import METHODS
 from scaling_sweep.optimizers.curvature_rule import CurvatureRule
 from scaling_sweep.optimizers.making import make_rule
 from scaling_sweep.planning import TimedPack
-from scaling_sweep.spec import LoadedSweep, SweepSpec, check_against_task
+from scaling_sweep.spec import LoadedSweep, Recipe, SweepSpec, check_against_task
 from scaling_sweep.tasks.loading import load_task
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.choosing import ProbeBatch, choose_engine, time_step
 from scaling_sweep.training.copies import Point, stack_points
 from scaling_sweep.training.engines import LoopEngine
 from scaling_sweep.training.pack import initial_model, make_batches
+from scaling_sweep.training.treatment import Treatment, why_not_treated
 
 # On a CPU packs gain up to about here and then lose: the parameters of 48 copies of the digits MLP
 # (measured, LOG 2026-11-20). Large models are packed all the same, to keep trials of Ray few.
@@ -84,6 +85,7 @@ def inspect_task(sweep: LoadedSweep, task: Task) -> TaskFacts:
     spec = sweep.spec
     check_against_task(sweep, task.num_examples)
     _check_method(sweep)
+    _check_recipe(sweep, task)
     try:
         loss, num_parameters = _first_loss(spec, task)
     except UserError:
@@ -131,6 +133,17 @@ def _check_curvature(sweep: LoadedSweep, task: Task) -> None:
                 f"({text[0][:160]}); take an optimizer that needs gradients only",
                 f"parameters.optimizer.values[{place}]",
             ) from error
+
+
+def _check_recipe(sweep: LoadedSweep, task: Task) -> None:
+    """Refuse a recipe that the task's loss or model cannot follow."""
+    recipe = sweep.spec.recipe
+    if recipe == Recipe():
+        return
+    obstacle = why_not_treated(recipe, task, initial_model(task, sweep.spec, 0))
+    if obstacle is not None:
+        field, reason = obstacle
+        raise sweep.error(reason, "recipe", field)
 
 
 def _check_method(sweep: LoadedSweep) -> None:
@@ -190,5 +203,6 @@ def _time_pack(spec: SweepSpec, task: Task, num_trials: int, batch_size: int) ->
     copies = stack_points([Point.of(model)] * num_trials, [1e-6] * num_trials, rule, device)
     inputs, targets = make_batches(task, spec, [0], batch_size, device).draw([0] * num_trials)
     batch = ProbeBatch(inputs, targets, num_steps=10**6)
-    engine = choose_engine(spec.engine, model, task, rule, copies, batch)
+    treatment = Treatment.of(spec.recipe)
+    engine = choose_engine(spec.engine, model, task, rule, copies, batch, treatment)
     return TimedPack(num_trials, batch_size, time_step(engine, copies, batch))

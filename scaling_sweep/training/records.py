@@ -24,6 +24,10 @@ class TrialRecord:
         wall_time_s: The trial's share of its pack's time, by steps taken.
         curve_steps: Steps taken by the end of each kept window of the loss curve.
         curve_losses: Mean training loss of each kept window.
+        validation_loss: Loss on held-out data after the last step, infinite when not finite; None
+            where the task has no such data.
+        validation_metric: The task's own measure there; None where it has none, or where the
+            trial diverged to numbers that have none.
     """
 
     trial_id: str
@@ -39,6 +43,8 @@ class TrialRecord:
     wall_time_s: float
     curve_steps: tuple[int, ...]
     curve_losses: tuple[float, ...]
+    validation_loss: float | None = None
+    validation_metric: float | None = None
 
 
 @dataclass(frozen=True)
