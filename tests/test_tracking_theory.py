@@ -17,8 +17,8 @@ from scaling_sweep.planning import Pack, plan_packs
 from scaling_sweep.rows import rows_of_failure
 from scaling_sweep.spec import SweepSpec
 from scaling_sweep.tracking import open_tracker
+from scaling_sweep.tracking.cells import plain_key
 from scaling_sweep.tracking.findings import find_findings
-from scaling_sweep.tracking.theory import theory_key
 from tests.analysis.curvature_cases import TOP, make_table
 from tests.wandb_files import RunFile, read_runs
 
@@ -117,7 +117,7 @@ def test_log_ratios_add_up_to_the_errors_in_the_summary(mirrored: dict[str, _Mir
     keys = [key for key in summary if key.startswith("theory/") and key.endswith("/log_error")]
 
     errors = {
-        f"theory/{theory_key(theory)}/{theory_key(point)}/log_error": np.sqrt(
+        f"theory/{plain_key(theory)}/{plain_key(point)}/log_error": np.sqrt(
             np.mean(np.log(lr_max[rows["batch_size"]].to_numpy() / rows["predicted"]) ** 2)
         )
         for (point, theory), rows in ratios.groupby(["point", "theory"])
@@ -183,7 +183,7 @@ def test_every_theory_has_a_key_of_its_own(mirrored: dict[str, _Mirrored]) -> No
     names = {
         name for one in mirrored.values() for name in one.run.table("tables/theories")["theory"]
     }
-    keys = {theory_key(name) for name in names}
+    keys = {plain_key(name) for name in names}
 
     assert len(THEORIES) > len(names) > 5
     assert len(keys) == len(names)

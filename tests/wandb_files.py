@@ -34,8 +34,12 @@ class RunFile:
     @property
     def history(self) -> list[dict[str, Any]]:
         """The history's points."""
+        return self.points("pack/batch_size")
+
+    def points(self, name: str) -> list[dict[str, Any]]:
+        """The history's points that hold a key, in order."""
         points = [_values(r.history.item) for r in self.records if r.HasField("history")]
-        return [point for point in points if "pack/batch_size" in point]
+        return [point for point in points if name in point]
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ COMMANDS = {
     "predict": "Measure curvature and say what theory makes of it, without training trials.",
     "run": "Run a sweep file; the same command resumes it, a longer file extends it.",
     "status": "Say how far a run is.",
+    "publish": "Mirror a finished or interrupted run to Weights & Biases.",
     "fit": "Fit laws to a table of trials and hold the exponents against theory.",
     "recommend": "Recommend a learning rate for a batch size from measured edges.",
     "new-task": "Write a task of your own to begin with, and a sweep file beside it.",

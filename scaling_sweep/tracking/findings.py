@@ -16,7 +16,7 @@ from analysis.figures.losses import compute_losses
 from analysis.figures.points import place_points
 from analysis.results import Results
 from analysis.summaries import Censoring, Fit, GroupFit, MedianEdge
-from scaling_sweep.tracking.cells import log_line, plain
+from scaling_sweep.tracking.cells import log_line, plain, unfold_charts
 from scaling_sweep.tracking.messages import Cell, Chart, Findings, Line, Picture, Table
 from scaling_sweep.tracking.theory import TheoryFindings, find_theory
 
@@ -64,12 +64,14 @@ def find_findings(
         trials = select_trials(results.frame, group.key)
         theory = _NOTHING if curvature is None else find_theory(group, curvature)
         drawn = (*draw_pictures(group, trials, losses), *theory.pictures)
+        charts = (*((chart_edges(group),) if group.edges else ()), *theory.charts)
         yield Findings(
             group=str(group.key),
             summary={**summarize(group), **theory.summary},
             tables=(*_tables(group, trials, losses), *theory.tables),
             pictures=tuple(_render(drawing) for drawing in drawn),
-            charts=(*((chart_edges(group),) if group.edges else ()), *theory.charts),
+            charts=charts,
+            series=tuple(unfold_charts(charts)),
         )
 
 

@@ -25,13 +25,25 @@ _NOT_FOR_THE_MIRROR = (
 )
 
 
-def make_outbox(folder: Path, mode: str, say: Callable[[str], None]) -> Outbox:
+# Below the 5 s that a sweep waits at its end, so that W&B's log on disk is closed in order.
+_FINISH_TIMEOUT_S = 3.5
+
+
+def make_outbox(
+    folder: Path,
+    mode: str,
+    say: Callable[[str], None],
+    finish_timeout_s: float = _FINISH_TIMEOUT_S,
+    project: str | None = None,
+) -> Outbox:
     """Return an outbox to a mirror; the process starts with the first message.
 
     Args:
         folder: The run folder.
         mode: ``offline`` or ``online``.
         say: Shows one line to a person.
+        finish_timeout_s: Most seconds that W&B may take to send the rest when all is said.
+        project: W&B's project; None leaves it to ``WANDB_PROJECT`` and to our default.
 
     Returns:
         The outbox.
@@ -42,8 +54,10 @@ def make_outbox(folder: Path, mode: str, say: Callable[[str], None]) -> Outbox:
         "import sys; sys.path.append(sys.argv.pop()); "
         "from scaling_sweep.tracking.mirror import main; main()"
     )
-    command = [sys.executable, "-P", "-c", start, str(folder), mode, str(package)]
-    return Outbox(command, mirror_environment(folder.resolve()), say)
+    arguments = [str(folder), mode, str(finish_timeout_s), str(package)]
+    named = {} if project is None else {"WANDB_PROJECT": project}
+    environment = {**mirror_environment(folder.resolve()), **named}
+    return Outbox([sys.executable, "-P", "-c", start, *arguments], environment, say)
 
 
 def mirror_environment(folder: Path) -> dict[str, str]:

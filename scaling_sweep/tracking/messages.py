@@ -102,6 +102,23 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Series:
+    """A line as points of W&B's history, which its own panels draw on logarithmic axes too.
+
+    Attributes:
+        axis: Key of the horizontal axis.
+        name: Key of what is drawn over it.
+        x: Horizontal values.
+        y: Vertical values, as many.
+    """
+
+    axis: str
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+@dataclass(frozen=True)
 class Findings:
     """What the fit of one group says.
 
@@ -110,7 +127,8 @@ class Findings:
         summary: Values by name, for comparing runs.
         tables: Outcomes, edges, loss curves.
         pictures: The report's figures.
-        charts: The edge plot once more.
+        charts: The edge plot once more, as W&B draws it from a table, on straight axes.
+        series: The same lines as points of the history, for panels with logarithmic axes.
     """
 
     group: str
@@ -118,6 +136,7 @@ class Findings:
     tables: Sequence[Table]
     pictures: Sequence[Picture]
     charts: Sequence[Chart]
+    series: Sequence[Series] = ()
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from scaling_sweep.tracking.messages import (
     Message,
     Picture,
     Progress,
+    Series,
     Table,
     read_messages,
 )
@@ -30,8 +31,8 @@ DEFAULT_PROJECT = "scaling-sweep"
 _PREFLIGHT_S = 3.0
 # W&B's own default is 90 s; what waits here is only the mirror.
 _INIT_TIMEOUT_S = 15.0
-# Below the 5 s that the parent waits, so that W&B's log on disk is closed in order.
-_FINISH_TIMEOUT_S = 3.5
+# What a server did not take although it was asked to, beside 0 for all well and 1 for an error.
+NOT_SENT = 2
 # W&B writes its log every 15 s by default; a mirror that is killed should not lose as much.
 _FLUSH_INTERVAL_S = 1.0
 # The sweep's workers come first.
@@ -47,10 +48,16 @@ class Mirror:
     Args:
         folder: The run folder; W&B's files go to ``wandb/`` in it.
         online: Whether to send to a server. Where that is impossible the runs are kept offline.
+        finish_timeout_s: Most seconds that each run waits at the end for the server.
         tell: Shows one line to a person.
+
+    Attributes:
+        complete: Whether everything went where it was meant to go, so far.
     """
 
-    def __init__(self, folder: Path, online: bool, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, online: bool, finish_timeout_s: float, tell: Callable[[str], None]
+    ) -> None:
         import wandb
 
         self._wandb = wandb
@@ -58,6 +65,8 @@ class Mirror:
         self._tell = tell
         self._runs: dict[str, Any] = {}
         self._online = online
+        self._finish_timeout_s = finish_timeout_s
+        self.complete = True
         if online and (obstacle := _find_obstacle(wandb.setup().settings.base_url)):
             self._go_offline(obstacle)
 
@@ -85,10 +94,9 @@ class Mirror:
         self._runs[group.group] = run
 
     def _go_offline(self, obstacle: str) -> None:
-        self._online = False
+        self._online = self.complete = False
         self._tell(
-            f"Weights & Biases online is not possible ({obstacle}): the sweep goes on and is "
-            "mirrored offline."
+            f"Weights & Biases online is not possible ({obstacle}): the run is mirrored offline."
         )
 
     def _start(self, group: GroupRun) -> Any:  # noqa: ANN401  # wandb is optional
@@ -98,18 +106,20 @@ class Mirror:
             group=group.study[:_MAX_NAME],
             job_type="sweep",
             name=group.name[:_MAX_NAME],
-            id=_run_id(self._folder, group.group),
+            id=run_id(self._folder, group.group),
             config=dict(group.config),
             dir=str(self._folder.resolve()),
             # By default a second init returns the first run.
             reinit="create_new",
-            settings=_settings(self._wandb),
+            settings=_settings(self._wandb, self._finish_timeout_s),
         )
 
     def _show(self, findings: Findings) -> None:
         run = self._runs[findings.group]
         # First what matters most: tables and figures have to be uploaded, numbers do not.
         run.summary.update(dict(findings.summary))
+        for series in findings.series:
+            _trace(run, series)
         shown: dict[str, Any] = {}
         for table in findings.tables:
             shown[table.name] = self._table(table)
@@ -157,13 +167,14 @@ class Mirror:
         for problem in problems:
             if not isinstance(problem, TimeoutError):
                 raise problem
-        self._say_where(complete=not problems)
+        self.complete = self.complete and not problems
+        self._say_where(late=bool(problems))
 
-    def _say_where(self, complete: bool) -> None:
+    def _say_where(self, late: bool) -> None:
         place = shlex.quote(str(self._folder / "wandb"))
-        if not complete:
+        if late:
             self._tell(
-                f"Weights & Biases did not take everything within {_FINISH_TIMEOUT_S:g} s; "
+                f"Weights & Biases did not take everything within {self._finish_timeout_s:g} s; "
                 f"send the rest with: wandb sync --include-online {place}/run-*"
             )
         elif self._online and self._runs:
@@ -172,7 +183,15 @@ class Mirror:
             self._tell(f"Weights & Biases, offline: send with: wandb sync {place}/offline-run-*")
 
 
-def _settings(wandb: Any) -> Any:  # noqa: ANN401
+def _trace(run: Any, series: Series) -> None:  # noqa: ANN401
+    """Add a line to the history; its last point is no number of the run's summary."""
+    run.define_metric(series.axis, hidden=True, summary="none")
+    run.define_metric(series.name, step_metric=series.axis, summary="none")
+    for x, y in zip(series.x, series.y, strict=True):
+        run.log({series.axis: x, series.name: y})
+
+
+def _settings(wandb: Any, finish_timeout_s: float) -> Any:  # noqa: ANN401
     """Return settings that keep W&B quiet and to the study's own data.
 
     Without them it would send host name, user name, command line and installed packages, and watch
@@ -182,7 +201,7 @@ def _settings(wandb: Any) -> Any:  # noqa: ANN401
         "silent": True,
         "console": "off",
         "init_timeout": _INIT_TIMEOUT_S,
-        "finish_timeout": _FINISH_TIMEOUT_S,
+        "finish_timeout": finish_timeout_s,
         "finish_timeout_raises": True,
         "x_transaction_log_flush_interval": _FLUSH_INTERVAL_S,
         "x_disable_meta": True,
@@ -224,12 +243,19 @@ def _first_line(error: object) -> str:
     return text.replace(key, "***") if key else text
 
 
-def _run_id(folder: Path, group: str) -> str:
+def run_id(folder: Path, group: str) -> str:
     """Return the W&B id of a group: the same whenever this run folder is mirrored.
 
     Each session mirrors the whole run, earlier packs included, and so replaces what an earlier
     session sent: W&B documents that a run overrides one of the same id unless it resumes it (not
     tried against its server). Another folder with the same sweep is another run.
+
+    Args:
+        folder: The run folder; a file in its ``wandb/`` is the same for as long as it lives.
+        group: The group's key as text.
+
+    Returns:
+        Letters and digits.
     """
     path = folder / "wandb" / "folder-id"
     if not path.exists():
@@ -252,8 +278,8 @@ def _take_over_streams() -> tuple[BinaryIO, BinaryIO]:
 
 
 def main() -> None:
-    """Mirror what comes in; arguments are the run folder and the mode."""
-    folder, mode = Path(sys.argv[1]), sys.argv[2]
+    """Mirror what comes in; arguments are the run folder, the mode and the time to finish in."""
+    folder, mode, finish_timeout_s = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     os.nice(_NICENESS)
     source, sink = _take_over_streams()
 
@@ -262,7 +288,7 @@ def main() -> None:
         sink.write(" ".join(line.split()).encode(errors="replace") + b"\n")
 
     try:
-        mirror = Mirror(folder, mode == "online", tell)
+        mirror = Mirror(folder, mode == "online", finish_timeout_s, tell)
         last: Message | None = None
         for message in read_messages(source):
             last = message
@@ -272,9 +298,10 @@ def main() -> None:
     except Exception as error:  # whatever it is, a person gets one line
         tell(
             f"Weights & Biases stopped ({type(error).__name__}: {_first_line(error)}); "
-            "the sweep goes on."
+            "the run folder has everything."
         )
         sys.exit(1)
+    sys.exit(0 if mirror.complete else NOT_SENT)
 
 
 if __name__ == "__main__":

@@ -64,15 +64,18 @@ class Outbox:
             return
         self.send(message)
 
-    def close(self, exit_code: int, timeout_s: float) -> None:
+    def close(self, exit_code: int, timeout_s: float) -> bool:
         """Let the child finish, and kill it when it takes longer than it may.
 
         Args:
             exit_code: 0 when the sweep ended as it should.
             timeout_s: Most seconds to wait, in all.
+
+        Returns:
+            Whether the child took everything and ended well in time.
         """
         if self._pump.ident is None:
-            return
+            return True
         deadline = time.monotonic() + timeout_s
         self._queue.put(Close(exit_code))
         finished = False
@@ -83,6 +86,8 @@ class Outbox:
             # Also when Ctrl-C comes while waiting: then the wait is over at once.
             self._end()
         self._report(finished, timeout_s)
+        ended_well = self._process is not None and self._process.returncode == 0
+        return finished and ended_well and not self._num_dropped
 
     def _end(self) -> None:
         if self._process is not None:
@@ -123,7 +128,9 @@ class Outbox:
             )
         except OSError as error:
             self._broken = True
-            self._say(f"Weights & Biases could not be started ({error}); the sweep goes on.")
+            self._say(
+                f"Weights & Biases could not be started ({error}); the run folder has everything."
+            )
             return
         self._listener.start()
         stdin = self._process.stdin

@@ -1,6 +1,5 @@
 """What W&B shows of theory beside one group's measurement."""
 
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from analysis.figures.album import Picture, draw_curvature, draw_theories
 from analysis.summaries import Censoring, GroupFit
 from analysis.theory_beside import PointComparison, TheoryComparison, compare_theories
 from analysis.theory_words import describe_basis, theory_claim, theory_details
-from scaling_sweep.tracking.cells import log_line, plain
+from scaling_sweep.tracking.cells import log_line, plain, plain_key
 from scaling_sweep.tracking.messages import Cell, Chart, Table
 
 _RATIO_COLUMNS = (
@@ -102,28 +101,10 @@ def summarize_theory(comparison: TheoryComparison) -> dict[str, Cell]:
         "theory_sentence": f"{theory_claim(comparison)} {theory_details(comparison)}".strip(),
     }
     for at, found in _all(comparison):
-        stem = f"theory/{theory_key(found.curve.name)}/{theory_key(at.point)}"
+        stem = f"theory/{plain_key(found.curve.name)}/{plain_key(at.point)}"
         summary[f"{stem}/log_error"] = plain(found.log_error)
         summary[f"{stem}/exponent"] = plain(found.exponent)
     return summary
-
-
-def theory_key(name: str) -> str:
-    """Return a theory's or a point's name as part of a key: lower-case ASCII and underscores.
-
-    Args:
-        name: As the report has it.
-
-    Returns:
-        The key.
-
-    Example:
-        >>> theory_key("measured λ₁ of batches"), theory_key("Baik–Silverstein (GGN)")
-        ('measured_lambda1_of_batches', 'baik_silverstein_ggn')
-    """
-    spelled = unicodedata.normalize("NFKD", name).replace("λ", "lambda").lower()
-    kept = "".join(c if c.isascii() and c.isalnum() else " " for c in spelled)
-    return "_".join(kept.split())
 
 
 def chart_theory(group: GroupFit, at: PointComparison) -> Chart:
