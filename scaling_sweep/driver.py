@@ -2,9 +2,10 @@
 
 import signal
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from ray.tune.search import Searcher
 
 from scaling_sweep.clusters import Capacity
 from scaling_sweep.errors import UserError
-from scaling_sweep.planning import Pack
+from scaling_sweep.planning import Measurement, Pack, Search, Trial, read_measurements
 from scaling_sweep.rows import PackRows, rows_of_failure, rows_of_result
 from scaling_sweep.spec import SweepSpec
 from scaling_sweep.training.records import PackResult
@@ -74,29 +75,59 @@ class _PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
 
 
 class _PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
-    """Hands out the planned packs, one a Tune trial."""
+    """Hands out packs, one a Tune trial, and asks the search for more when they have returned."""
 
-    def __init__(self, packs: Sequence[Pack]) -> None:
+    def __init__(self, search: Search) -> None:
         super().__init__()
-        self._waiting: Iterator[Pack] = iter(packs)
+        self._search = search
+        self._waiting: deque[Pack] = deque()
+        self._in_flight: dict[str, Pack] = {}
+        self._found: list[Measurement] = []
+        self._lost: list[Trial] = []
+        self._is_asked = False
         self.handed_out: dict[str, Pack] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave everything behind when Tune saves its own state, which nobody reads."""
         return {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """Return the next pack as a trial's config, or that there is none left."""
-        pack = next(self._waiting, None)
+    @property
+    def is_done(self) -> bool:
+        """Whether the search wants nothing more and everything has returned."""
+        return self._next() is None and not self._in_flight and not self._lost
+
+    def hear(self, pack: Pack, rows: PackRows) -> None:
+        """Take in what a pack that was handed out has found, or that it found nothing."""
+        del self._in_flight[pack.pack_id]
+        self._found += read_measurements(rows.results)
+        self._is_asked = not self._search.learns
+
+    def lose(self, pack: Pack) -> None:
+        """Give a pack up that ended without saying what it found, for another run to train."""
+        self._lost += self._in_flight.pop(pack.pack_id).trials
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the next pack as a trial's config, None for now, or that there is none left."""
+        pack = self._next()
         if pack is None:
-            return str(Searcher.FINISHED)
-        self.handed_out[trial_id] = pack
+            return None if self._in_flight else str(Searcher.FINISHED)
+        self._waiting.popleft()
+        self.handed_out[trial_id] = self._in_flight[pack.pack_id] = pack
         return {"pack": pack}
+
+    def _next(self) -> Pack | None:
+        """Return the pack to hand out next; the search is asked once for each time it learns."""
+        if not self._is_asked:
+            self._is_asked = True
+            asked = (*self._in_flight.values(), *self._waiting)
+            trials = [trial for pack in asked for trial in pack.trials]
+            self._waiting += self._search.next_packs(self._found, trials + self._lost)
+        return self._waiting[0] if self._waiting else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Need to learn nothing: a grid is planned beforehand."""
+        """Need to learn nothing here: the rows come with `hear`."""
 
     def save(self, checkpoint_path: str) -> None:
         """Have nothing to save: a run resumes from its stored parts."""
@@ -112,7 +143,6 @@ class _Collector(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     searcher: _PackSearcher
     store: Callable[[PackRows], None]
     watchers: Sequence[Watcher]
-    finished: set[str] = field(default_factory=set)
     problem: UserError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -124,6 +154,8 @@ class _Collector(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         result: PackResult | None = (trial.last_result or {}).pop("pack_result", None)
         if result is not None:
             self._keep(result.pack, rows_of_result(result), result.wall_time_s)
+        elif trial.trial_id in self.searcher.handed_out:
+            self.searcher.lose(self.searcher.handed_out[trial.trial_id])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ANN401
         """Store rows that say why a pack could not be trained, after the last retry."""
@@ -139,7 +171,7 @@ class _Collector(tune.Callback):  # type: ignore[misc]  # Ray is untyped
             # Raising inside Tune would bury the line in a traceback: the stopper ends the run.
             self.problem = error
             return
-        self.finished.add(pack.pack_id)
+        self.searcher.hear(pack, rows)
         for watcher in self.watchers:
             watcher.on_pack(pack, rows, wall_time_s)
 
@@ -164,7 +196,7 @@ class _StopOnProblem(tune.Stopper):  # type: ignore[misc]  # Ray is untyped
 
 
 def train_packs(
-    packs: Sequence[Pack],
+    search: Search,
     order: WorkerOrder,
     capacity: Capacity,
     store: Callable[[PackRows], None],
@@ -173,7 +205,7 @@ def train_packs(
     """Train packs on the connected Ray and store each one's rows as it finishes.
 
     Args:
-        packs: The plan, in the order to hand out.
+        search: Says which packs, and is asked again each time one has returned.
         order: What workers need beside.
         capacity: What the cluster offers.
         store: Stores the rows of one pack.
@@ -196,8 +228,8 @@ def train_packs(
         from scaling_sweep.driver_relay import train_packs_there
 
         with _sigterm_as_sigint():
-            return train_packs_there(packs, order, capacity, store, watchers)
-    searcher = _PackSearcher(packs)
+            return train_packs_there(search, order, capacity, store, watchers)
+    searcher = _PackSearcher(search)
     collector = _Collector(searcher, store, watchers)
     trainable = tune.with_resources(
         tune.with_parameters(_PackTrainable, order=order),
@@ -229,7 +261,7 @@ def train_packs(
             tuner.fit()
     if collector.problem is not None:
         raise collector.problem
-    return len(collector.finished) == len(packs)
+    return searcher.is_done
 
 
 def train_missing_starts(order: WorkerOrder, seeds: Sequence[int]) -> dict[int, bytes]:

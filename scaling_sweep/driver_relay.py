@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from scaling_sweep.clusters import Capacity
-from scaling_sweep.planning import Pack
+from scaling_sweep.planning import Pack, Search
 from scaling_sweep.rows import PackRows
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class _Sender:
 
 
 def _train_there(
-    packs: Sequence[Pack],
+    search: Search,
     order: "WorkerOrder",
     capacity: Capacity,
     mailbox: Any,  # noqa: ANN401
@@ -74,11 +74,11 @@ def _train_there(
     """Train packs beside the cluster; runs there."""
     from scaling_sweep.driver import train_packs
 
-    return train_packs(packs, order, capacity, lambda rows: None, [_Sender(mailbox)])
+    return train_packs(search, order, capacity, lambda rows: None, [_Sender(mailbox)])
 
 
 def train_packs_there(
-    packs: Sequence[Pack],
+    search: Search,
     order: "WorkerOrder",
     capacity: Capacity,
     store: Callable[[PackRows], None],
@@ -87,7 +87,7 @@ def train_packs_there(
     """Train packs on a cluster that is reached through Ray's client.
 
     Args:
-        packs: The plan, in the order to hand out.
+        search: Says which packs to train; it goes there too, and is asked there.
         order: What workers need beside.
         capacity: What the cluster offers.
         store: Stores the rows of one pack, here.
@@ -98,7 +98,7 @@ def train_packs_there(
     """
     mailbox = ray.remote(num_cpus=0)(_Mailbox).remote()
     train = ray.remote(num_cpus=0, max_retries=0)(_train_there)
-    running = train.remote(tuple(packs), order, capacity, mailbox)
+    running = train.remote(search, order, capacity, mailbox)
     try:
         while True:
             ended, _ = ray.wait([running], timeout=_LOOK_EVERY_S)

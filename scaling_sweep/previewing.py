@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis.axes import AXES
 from scaling_sweep.clusters import Capacity
 from scaling_sweep.planning import StepTime, estimate_cost, fit_step_time
-from scaling_sweep.running import default_folder, measured_trials, plan_for
+from scaling_sweep.running import default_folder, measured_trials, search_for
 from scaling_sweep.spec import LoadedSweep, SweepSpec
 from scaling_sweep.spec.axes import points_for
 from scaling_sweep.store import RunFolder
@@ -102,10 +102,11 @@ def preview(sweep: LoadedSweep, out: Path | None = None, workers: int | None = N
     spec = sweep.spec
     task = load_sweep_task(sweep)
     facts = inspect_task(sweep, task)
-    done = measured_trials(RunFolder(out or default_folder(spec)).read_rows())
+    rows = RunFolder(out or default_folder(spec)).read_rows()
+    done = measured_trials(rows)
     slots = workers or max(1, int((os.cpu_count() or 1) / spec.resources.cpus))
     here = Capacity(slots * spec.resources.cpus, slots * spec.resources.gpus)
-    packs = plan_for(spec, done, facts, here)
+    packs = search_for(spec, rows, facts, here).next_packs()
     largest = max((pack.num_trials for pack in packs), default=1)
     step_time = fit_step_time(time_packs(spec, task, largest)) if packs else StepTime(0, 0, 0)
     cost = estimate_cost(packs, step_time, slots)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from analysis.axes import AXES
 from scaling_sweep.errors import UserError
-from scaling_sweep.planning import all_trials
+from scaling_sweep.planning import EdgeCount, all_trials, count_edges, read_measurements
 from scaling_sweep.spec import parse_sweep
 from scaling_sweep.store import RunFolder
 
@@ -30,11 +30,12 @@ class RunStatus:
     Attributes:
         name: The study.
         searched: The axis whose edge is looked for: ``lr`` or ``damping``.
-        num_trials: Trials the sweep file asks for.
+        num_trials: Trials the sweep file asks for; by bisection, those that are finished.
         num_stable: Of them measured as stable.
         num_diverged: Measured as diverged.
         num_failed: Without a measurement after retries; the next run tries them again.
         failures: The failed ones by reason, most first.
+        edges: How many edges a bisection has found; None for a grid.
     """
 
     name: str
@@ -44,6 +45,7 @@ class RunStatus:
     num_diverged: int
     num_failed: int
     failures: tuple[Failure, ...]
+    edges: EdgeCount | None = None
 
     @property
     def num_left(self) -> int:
@@ -53,9 +55,14 @@ class RunStatus:
     def text(self) -> str:
         """Return the status as people read it."""
         done = self.num_trials - self.num_left
-        lines = [
+        first = (
             f"{self.name}: {done:,} of {self.num_trials:,} trials finished "
-            f"({done / self.num_trials:.0%}), {self.num_left:,} left",
+            f"({done / self.num_trials:.0%}), {self.num_left:,} left"
+            if self.edges is None
+            else f"{self.name}: {self.edges.text()}, {done:,} trials finished"
+        )
+        lines = [
+            first,
             f"  searched: the {AXES[self.searched].edge}",
             f"  stable {self.num_stable:,}, diverged {self.num_diverged:,}, "
             f"failed {self.num_failed:,}",
@@ -82,13 +89,15 @@ def read_status(run: Path) -> RunStatus:
     spec = parse_sweep(folder.sweep.read_text(), folder.sweep).spec
     rows = folder.read_rows()
     counts = rows["verdict"].value_counts()
+    measured = read_measurements(rows[rows["verdict"] != "failed"])
     failed = rows.loc[rows["verdict"] == "failed", "reason"].value_counts()
     return RunStatus(
         name=spec.name,
         searched=spec.parameters.searched,
-        num_trials=len(all_trials(spec)),
+        num_trials=len(rows) if spec.bisection else len(all_trials(spec)),
         num_stable=int(counts.get("stable", 0)),
         num_diverged=int(counts.get("diverged", 0)),
         num_failed=int(counts.get("failed", 0)),
         failures=tuple(Failure(str(reason), int(n)) for reason, n in failed.items()),
+        edges=count_edges(spec, measured) if spec.bisection else None,
     )

@@ -11,7 +11,15 @@ import pandas as pd
 from analysis.criteria import Verdict
 from scaling_sweep.clusters import Capacity, connected
 from scaling_sweep.environment import describe_environment
-from scaling_sweep.planning import Pack, all_trials, check_extends, plan_packs, start_id
+from scaling_sweep.planning import (
+    Pack,
+    PackLimits,
+    Search,
+    check_extends,
+    describe_widening,
+    read_measurements,
+    start_id,
+)
 from scaling_sweep.rows import PackRows
 from scaling_sweep.spec import LoadedSweep, SweepSpec, parse_sweep
 from scaling_sweep.store import RunFolder
@@ -119,18 +127,22 @@ def run_sweep(
         folder.write_bytes(folder.sweep, sweep.text.encode())
         environment = describe_environment()
         folder.write_environment(environment)
-        complete = all(trial.trial_id in done for trial in all_trials(sweep.spec))
+        complete = not search_for(sweep.spec, rows, facts).next_packs()
         if not complete or _unmeasured(sweep.spec, folder):
             display.on_stage("starting Ray")
             with connected(cluster, verbose=verbose) as capacity:
-                packs = plan_for(sweep.spec, done, facts, capacity)
+                search = search_for(sweep.spec, rows, facts, capacity)
+                packs = search.next_packs()
                 display.on_plan(packs, len(done))
                 tracker.on_plan(packs, rows)
-                complete = _train(sweep, folder, packs, capacity, display, tracker)
+                complete = _train(sweep, folder, search, capacity, display, tracker)
         else:
             display.on_plan((), len(done))
             tracker.on_plan((), rows)
         rows = folder.assemble(sweep.text, environment)
+    if sweep.spec.bisection is not None:
+        for line in describe_widening(sweep.spec, read_measurements(rows)):
+            display.on_warning(line)
     return RunOutcome(folder, rows, len(rows) - len(done), complete)
 
 
@@ -139,34 +151,31 @@ def measured_trials(rows: pd.DataFrame) -> Collection[str]:
     return set(rows.loc[rows["verdict"] != str(Verdict.FAILED), "trial_id"])
 
 
-def plan_for(
-    spec: SweepSpec, done: Collection[str], facts: "TaskFacts", capacity: Capacity
-) -> tuple[Pack, ...]:
-    """Plan the packs that are missing, of a size that suits the task and the cluster.
+def search_for(
+    spec: SweepSpec, rows: pd.DataFrame, facts: "TaskFacts", capacity: Capacity | None = None
+) -> Search:
+    """Return the search for what is missing, with packs that suit the task and the cluster.
 
     Args:
         spec: The sweep.
-        done: Ids of trials that need not run again.
+        rows: What the run folder has; trials that failed are worth another try.
         facts: What the task turned out to be.
-        capacity: What the cluster offers.
+        capacity: What the cluster offers; None when only one pack at a time is asked about.
 
     Returns:
-        The packs, the most expensive first.
+        The search.
     """
     resources = spec.resources
-    return plan_packs(
-        spec,
-        done,
-        num_examples=facts.num_examples,
-        max_trials_per_pack=facts.max_trials_per_pack,
-        num_slots=max(1, capacity.num_packs(resources.cpus, resources.gpus)),
-    )
+    slots = 1 if capacity is None else capacity.num_packs(resources.cpus, resources.gpus)
+    limits = PackLimits(facts.num_examples, facts.max_trials_per_pack, max(1, slots))
+    measured = rows[rows["verdict"] != str(Verdict.FAILED)]
+    return Search(spec, limits, read_measurements(measured))
 
 
 def _train(
     sweep: LoadedSweep,
     folder: RunFolder,
-    packs: Sequence[Pack],
+    search: Search,
     capacity: Capacity,
     display: RunDisplay,
     tracker: Tracker,
@@ -180,14 +189,14 @@ def _train(
         display.on_stage("training the starts")
         recipe = start_id(sweep.spec)
         there = folder.read_starts(recipe)
-        missing = [seed for seed in range(sweep.spec.seeds) if seed not in there]
+        missing = [seed for seed in range(sweep.spec.most_seeds) if seed not in there]
         for seed, data in train_missing_starts(order, missing).items() if missing else ():
             folder.write_start(recipe, seed, data)
         order = replace(order, starts=folder.read_starts(recipe))
     display.on_stage("training")
     with _measuring_beside(order, folder, capacity) as crew:
-        complete = not packs or train_packs(
-            packs, order, capacity, folder.write_part, [display, tracker]
+        complete = not search.next_packs() or train_packs(
+            search, order, capacity, folder.write_part, [display, tracker]
         )
         if complete and crew.num_missing:
             display.on_stage("measuring curvature")

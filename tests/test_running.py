@@ -9,7 +9,7 @@ import pytest
 from scaling_sweep import running
 from scaling_sweep.clusters import Capacity
 from scaling_sweep.errors import UserError
-from scaling_sweep.planning import Pack
+from scaling_sweep.planning import Pack, Search
 from scaling_sweep.progress import read_status
 from scaling_sweep.rows import PackRows, rows_of_failure, rows_of_result
 from scaling_sweep.running import run_sweep
@@ -56,12 +56,12 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> list[Pack]:
     def train(
         sweep: LoadedSweep,
         folder: running.RunFolder,
-        packs: Sequence[Pack],
+        search: Search,
         capacity: Capacity,
         display: Silent,
         tracker: Tracker,
     ) -> bool:
-        for pack in packs:
+        for pack in search.next_packs():
             asked.append(pack)
             rows = rows_of_result(made_up_result(pack))
             folder.write_part(rows)

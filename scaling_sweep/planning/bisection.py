@@ -106,37 +106,29 @@ class _Surveyor:
         stands = {
             unit: stand(self.known.get(unit, ()), self.lattice) for row in units for unit in row
         }
+        finished = {unit for unit, standing in stands.items() if self._is_finished(unit, standing)}
+        found = {unit: middle for unit in finished if (middle := stands[unit].middle) is not None}
         needs = []
         for place, row in enumerate(units):
             neighbours = [units[parent][0] for parent in parents[place]]
             for unit in row:
                 beside = [other for other in row if other.generation < unit.generation]
-                needs.append(self._need(unit, stands, beside, neighbours))
+                is_free = unit not in self.busy and finished.issuperset(beside or neighbours)
+                ranks: tuple[int, ...] = ()
+                if is_free and unit not in finished:
+                    expected = expect(
+                        unit.place,
+                        [found[other] for other in beside if other in found],
+                        {other.place: found[other] for other in neighbours if other in found},
+                        self.lattice,
+                    )
+                    ranks = self._ranks(unit, stands[unit], expected)
+                needs.append(Need(unit, stands[unit], self._trials(unit, ranks), unit in finished))
         return tuple(needs)
 
-    def _need(
-        self,
-        unit: Unit,
-        stands: Mapping[Unit, Standing],
-        beside: Sequence[Unit],
-        neighbours: Sequence[Unit],
-    ) -> Need:
-        """Return what one unit lacks."""
-        standing = stands[unit]
-        if self._is_finished(unit, standing):
-            return Need(unit, standing, (), finished=True)
-        before = beside or neighbours
-        if unit in self.busy or not all(self._is_finished(u, stands[u]) for u in before):
-            return Need(unit, standing, (), finished=False)
-        expected = expect(
-            unit.place,
-            [middle for other in beside if (middle := stands[other].middle) is not None],
-            {u.place: middle for u in neighbours if (middle := stands[u].middle) is not None},
-            self.lattice,
-        )
-        ranks = self._ranks(unit, standing, expected)
-        trials = (trial_at(self.spec, self.optimizer, unit, self.lattice, rank) for rank in ranks)
-        return Need(unit, standing, tuple(trials), finished=False)
+    def _trials(self, unit: Unit, ranks: Sequence[int]) -> tuple[Trial, ...]:
+        """Return the trials of a unit at some ranks."""
+        return tuple(trial_at(self.spec, self.optimizer, unit, self.lattice, k) for k in ranks)
 
     def _is_finished(self, unit: Unit, standing: Standing) -> bool:
         """Return whether nothing is to be tried: which does not depend on what is expected."""

@@ -47,6 +47,11 @@ class Search:
     limits: PackLimits = PackLimits()
     earlier: tuple[Measurement, ...] = ()
 
+    @property
+    def learns(self) -> bool:
+        """Whether what was found changes what is asked for; a grid asks for all at once."""
+        return self.spec.bisection is not None
+
     def next_packs(
         self, found: Sequence[Measurement] = (), in_flight: Collection[Trial] = ()
     ) -> tuple[Pack, ...]:
