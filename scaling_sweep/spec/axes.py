@@ -266,6 +266,31 @@ PositiveAxis = Annotated[
 ]
 
 
+def ends_for(
+    axis: PositiveRange | PositiveValues | PositiveByOptimizer, optimizer: OptimizerSpec
+) -> tuple[float, float]:
+    """Return the smallest and the largest value that an axis allows one optimizer.
+
+    Args:
+        axis: The axis, in any spelling.
+        optimizer: An optimizer of the sweep.
+
+    Returns:
+        `min` and `max` of a range, or the ends of a list.
+
+    Raises:
+        KeyError: If the axis has none for it.
+    """
+    grid = axis.grid_for(optimizer) if isinstance(axis, PositiveByOptimizer) else axis
+    if grid is None:
+        raise KeyError(optimizer.label)
+    return (grid.min, grid.max) if isinstance(grid, PositiveRange) else _ends(grid.points())
+
+
+def _ends(points: tuple[float, ...]) -> tuple[float, float]:
+    return points[0], points[-1]
+
+
 def points_for(
     axis: PositiveRange | PositiveValues | PositiveByOptimizer, optimizer: OptimizerSpec
 ) -> tuple[float, ...]:
