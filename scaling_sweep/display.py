@@ -16,6 +16,7 @@ from scaling_sweep.rows import PackRows
 
 # Where no terminal redraws, a line at every tenth of the work says enough.
 _SHARE_BETWEEN_LINES = 0.1
+_PACKS_BETWEEN_LINES = 10
 
 
 class SilentDisplay:
@@ -41,10 +42,12 @@ class TerminalDisplay:
     Args:
         console: Where to.
         name: The study.
+        is_search: Whether packs follow that are not planned yet, so that there is no end to show.
     """
 
-    def __init__(self, console: Console, name: str) -> None:
+    def __init__(self, console: Console, name: str, is_search: bool = False) -> None:
         self._console = console
+        self._is_search = is_search
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("[bold]{task.fields[name]}[/]"),
@@ -85,10 +88,11 @@ class TerminalDisplay:
         self._num_packs = len(packs)
         self._num_trials = sum(pack.num_trials for pack in packs)
         self._work = sum(GUESSED_STEP_TIME.seconds(pack) for pack in packs)
-        self._progress.update(self._task, total=self._work or 1.0)
+        self._progress.update(self._task, total=None if self._is_search else self._work or 1.0)
         there = f", {num_done:,} trials are there already" if num_done else ""
+        begin = " to begin with; more as edges show" if self._is_search and packs else ""
         self._console.print(
-            f"{self._num_trials:,} trials in {self._num_packs:,} packs to run{there}."
+            f"{self._num_trials:,} trials in {self._num_packs:,} packs to run{begin}{there}."
         )
 
     def on_pack(self, pack: Pack, rows: PackRows, wall_time_s: float) -> None:
@@ -100,11 +104,15 @@ class TerminalDisplay:
         self._work_done += GUESSED_STEP_TIME.seconds(pack)
         text = self._describe()
         self._progress.update(self._task, completed=self._work_done, description=text)
+        if self._console.is_terminal:
+            return
+        if self._is_search:
+            if self._packs_done % _PACKS_BETWEEN_LINES == 0:
+                self._console.print(text)
+            return
         share = self._work_done / self._work
         finished = self._packs_done == self._num_packs
-        if not self._console.is_terminal and (
-            share - self._last_line >= _SHARE_BETWEEN_LINES or finished
-        ):
+        if share - self._last_line >= _SHARE_BETWEEN_LINES or finished:
             self._last_line = share
             self._console.print(f"{share:4.0%}  {text}")
 
@@ -114,6 +122,11 @@ class TerminalDisplay:
 
     def _describe(self) -> str:
         failed = f", {self._num_failed:,} failed" if self._num_failed else ""
+        if self._is_search:
+            return (
+                f"packs {self._packs_done:,}  trials {self._trials_done:,}, "
+                f"{self._num_diverged:,} diverged{failed}"
+            )
         elapsed = time.monotonic() - self._began
         left = elapsed * (self._work / self._work_done - 1)
         return (

@@ -106,7 +106,8 @@ def command(
 
     with open_tracker(wandb_mode, loaded.spec, folder, loaded.text, say) as tracker:
         try:
-            with TerminalDisplay(console, loaded.spec.name) as display:
+            is_search = loaded.spec.bisection is not None
+            with TerminalDisplay(console, loaded.spec.name, is_search) as display:
                 outcome = run_sweep(
                     loaded, folder, cluster, display, tracker=tracker, verbose=verbose
                 )
