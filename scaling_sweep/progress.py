@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from analysis.axes import AXES
 from scaling_sweep.errors import UserError
 from scaling_sweep.planning import EdgeCount, all_trials, count_edges, read_measurements
-from scaling_sweep.spec import parse_sweep
+from scaling_sweep.spec import SweepSpec, parse_sweep
 from scaling_sweep.store import RunFolder
 
 
@@ -87,7 +89,19 @@ def read_status(run: Path) -> RunStatus:
     if not folder.sweep.exists():
         raise UserError(f"{run} holds no run (no sweep.yaml); name a folder such as runs/digits")
     spec = parse_sweep(folder.sweep.read_text(), folder.sweep).spec
-    rows = folder.read_rows()
+    return count_status(spec, folder.read_rows())
+
+
+def count_status(spec: SweepSpec, rows: pd.DataFrame) -> RunStatus:
+    """Count the rows of a run against what its sweep asks for.
+
+    Args:
+        spec: The sweep.
+        rows: From ``RunFolder.read_rows``.
+
+    Returns:
+        The counts.
+    """
     counts = rows["verdict"].value_counts()
     measured = read_measurements(rows[rows["verdict"] != "failed"])
     failed = rows.loc[rows["verdict"] == "failed", "reason"].value_counts()

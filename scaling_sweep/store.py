@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from analysis.curvature_table import CurvatureTable
 
 _CURVE_COLUMNS = {"step": "curve_step", "loss": "curve_loss"}
+_CURVES = frozenset(_CURVE_COLUMNS.values())
 
 
 @dataclass(frozen=True)
@@ -123,16 +124,11 @@ class RunFolder:
         A trial that failed and was trained later keeps only its measurement. A part that does
         not read, which only something else than this tool can leave, is a `UserError`.
         """
-        frames = [_read_part(part) for part in sorted(self.parts.glob("*.parquet"))]
-        if not frames:
-            return pd.DataFrame(columns=[*COLUMN_NAMES, *_CURVE_COLUMNS.values()])
-        # An all-empty column has no type of its own; concat would warn that it is ignored.
-        filled = [frame.dropna(axis="columns", how="all") for frame in frames]
-        rows = pd.concat(filled, ignore_index=True)
-        rows["failed"] = rows["verdict"] == str(Verdict.FAILED)
-        rows = rows.sort_values("failed", kind="stable").drop_duplicates("trial_id")
-        unique: pd.DataFrame = rows.drop(columns="failed").reset_index(drop=True)
-        return unique
+        return join_parts([read_part(part) for part in self.list_parts()])
+
+    def list_parts(self) -> tuple[Path, ...]:
+        """Return the file of every finished pack, in the order of their names."""
+        return tuple(sorted(self.parts.glob("*.parquet")))
 
     def assemble(self, sweep_text: str, environment: Mapping[str, Any]) -> pd.DataFrame:
         """Write results.parquet and curves.parquet from the parts.
@@ -261,12 +257,46 @@ class RunFolder:
         )
 
 
-def _read_part(path: Path) -> pd.DataFrame:
+def join_parts(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put parts together, each trial once.
+
+    Args:
+        frames: The rows of each part.
+
+    Returns:
+        All rows; a trial that failed and was trained later keeps only its measurement.
+    """
+    if not frames:
+        return pd.DataFrame(columns=[*COLUMN_NAMES, *_CURVE_COLUMNS.values()])
+    # An all-empty column has no type of its own; concat would warn that it is ignored.
+    filled = [frame.dropna(axis="columns", how="all") for frame in frames]
+    rows = pd.concat(filled, ignore_index=True)
+    rows["failed"] = rows["verdict"] == str(Verdict.FAILED)
+    rows = rows.sort_values("failed", kind="stable").drop_duplicates("trial_id")
+    unique: pd.DataFrame = rows.drop(columns="failed").reset_index(drop=True)
+    return unique
+
+
+def read_part(path: Path, curves: bool = True) -> pd.DataFrame:
+    """Read the rows of one pack.
+
+    Args:
+        path: One of ``RunFolder.list_parts``.
+        curves: Whether with the loss curves, which are most of a part.
+
+    Returns:
+        Its rows.
+
+    Raises:
+        UserError: If it does not read.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        frame: pd.DataFrame = pq.read_table(path).to_pandas()
+        with pq.ParquetFile(path) as part:
+            kept = [name for name in part.schema_arrow.names if curves or name not in _CURVES]
+            frame: pd.DataFrame = part.read(kept).to_pandas()
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"{path} cannot be read ({str(error).splitlines()[0]}); delete it and run the same "
