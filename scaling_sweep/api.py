@@ -114,7 +114,8 @@ def run(
     with open_tracker(wandb, loaded.spec, folder, loaded.text, say) as tracker:
         if not progress:
             return run_sweep(loaded, folder, cluster, silent, tracker=tracker)
-        with TerminalDisplay(console, loaded.spec.name) as display:
+        is_search = loaded.spec.bisection is not None
+        with TerminalDisplay(console, loaded.spec.name, is_search) as display:
             return run_sweep(loaded, folder, cluster, display, tracker=tracker)
 
 

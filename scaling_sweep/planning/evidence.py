@@ -3,11 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from analysis.criteria import Verdict
 from scaling_sweep.planning.trials import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.criteria import Verdict
 
 _NUMBERS = ("lr", "damping", "initial_loss", "start_loss", "final_loss")
 
@@ -34,7 +37,7 @@ class Measurement:
     lr: float
     seed: int
     damping: float | None
-    verdict: Verdict
+    verdict: "Verdict"
     start_loss: float = math.nan
     final_loss: float = math.nan
 
@@ -45,7 +48,7 @@ class Measurement:
 
 
 def measurement_of(
-    trial: Trial, verdict: Verdict, start_loss: float = math.nan, final_loss: float = math.nan
+    trial: Trial, verdict: "Verdict", start_loss: float = math.nan, final_loss: float = math.nan
 ) -> Measurement:
     """Return what is known of a trial of which only these are known.
 
@@ -71,7 +74,7 @@ def measurement_of(
     )
 
 
-def read_measurements(rows: pd.DataFrame) -> tuple[Measurement, ...]:
+def read_measurements(rows: "pd.DataFrame") -> tuple[Measurement, ...]:
     """Return what the rows of a run folder or of one pack tell a search.
 
     Args:
@@ -80,6 +83,8 @@ def read_measurements(rows: pd.DataFrame) -> tuple[Measurement, ...]:
     Returns:
         One measurement per row, in their order.
     """
+    from analysis.criteria import Verdict  # slow to import, as pandas is
+
     numbers = rows.reindex(columns=list(_NUMBERS)).astype("float64")
     begun = numbers["start_loss"].fillna(numbers["initial_loss"])
     columns = (
@@ -108,7 +113,7 @@ def _given(number: float) -> float | None:
     return None if math.isnan(number) else number
 
 
-def tabulate(measured: Sequence[Measurement]) -> pd.DataFrame:
+def tabulate(measured: Sequence[Measurement]) -> "pd.DataFrame":
     """Return measurements as a table that `fit` reads.
 
     Args:
@@ -117,6 +122,8 @@ def tabulate(measured: Sequence[Measurement]) -> pd.DataFrame:
     Returns:
         One row per measurement, in their order.
     """
+    import pandas as pd
+
     return pd.DataFrame(
         {
             "optimizer": [item.optimizer for item in measured],

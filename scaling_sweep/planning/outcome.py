@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from scaling_sweep.planning.evidence import Measurement
 from scaling_sweep.planning.searching import current_needs
-from scaling_sweep.planning.units import make_lattice
 from scaling_sweep.spec import OptimizerSpec, SweepSpec
 
 
@@ -56,6 +55,8 @@ def describe_widening(spec: SweepSpec, known: Sequence[Measurement]) -> tuple[st
 def _widened(
     spec: SweepSpec, optimizer: OptimizerSpec, known: Sequence[Measurement]
 ) -> tuple[str, ...]:
+    from scaling_sweep.planning.units import make_lattice  # slow to import
+
     lattice, axis = make_lattice(spec, optimizer), spec.parameters.searched
     own = (item for item in known if item.optimizer == optimizer.label)
     values = (item.lr if axis == "lr" else item.damping for item in own)

@@ -4,14 +4,16 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from analysis.criteria import Verdict
-from scaling_sweep.planning.bisection import Need, survey
 from scaling_sweep.planning.cost import GUESSED_STEP_TIME
 from scaling_sweep.planning.evidence import Measurement, tabulate
 from scaling_sweep.planning.packs import plan_packs, split_trials
 from scaling_sweep.planning.trials import Pack, SharedKey, Trial, shared_key
 from scaling_sweep.spec import OptimizerSpec, SweepSpec
+
+if TYPE_CHECKING:
+    from scaling_sweep.planning.bisection import Need
 
 # Where a precision is asked for, a quarter more seeds at a time: a single one is a thin pack, and
 # the last step overshoots by a quarter at most.
@@ -103,7 +105,7 @@ def current_needs(
     optimizer: OptimizerSpec,
     known: Sequence[Measurement],
     in_flight: Collection[Trial] = (),
-) -> tuple[Need, ...]:
+) -> "tuple[Need, ...]":
     """Say what every edge of an optimizer lacks, with as many seeds as the precision takes so far.
 
     Args:
@@ -118,6 +120,10 @@ def current_needs(
     Raises:
         ValueError: If the study is a grid.
     """
+    # A grid needs neither, and both load pandas and scipy.
+    from analysis.criteria import Verdict
+    from scaling_sweep.planning.bisection import survey
+
     if spec.bisection is None:
         raise ValueError("A grid is not searched by bisection.")
     own = tuple(sorted((m for m in known if m.optimizer == optimizer.label), key=_by_id))
