@@ -10,7 +10,11 @@ MARGIN = 0.1
 
 # 1: the noise of a step is what lr^2/B leaves (mean-square stability, Ma, Bassily, Belkin 2018).
 # 1/2: the second moment's root shrinks like B^(-1/2) in noise (method.md, "Adam, sqrt B").
-# Adagrad, Lion, LAMB and others have no entry: no derivation we would stand by.
+# NAdam and RAdam have Adam's second moment; Adamax has a maximum of |g| over a window, which in
+# noise shrinks like its deviation, B^(-1/2), too. RAdam's first five steps are momentum's.
+# Adagrad (its steps shrink, so the first decide), Adadelta (numerator and denominator shrink
+# alike), Muon (steps of one length), Lion, LAMB and others have no entry: no derivation we would
+# stand by.
 _PREDICTED = {
     **dict.fromkeys(("sgd", "momentum", "nesterov"), 1.0),
     **dict.fromkeys(("adam", "adamw", "amsgrad", "nadam", "radam", "adamax", "rmsprop"), 0.5),

@@ -5,7 +5,17 @@ import inspect
 import pytest
 from pydantic import ValidationError
 
-from scaling_sweep.optimizers import adam, cauchy, newton, rmsprop, sgd, slq
+from scaling_sweep.optimizers import (
+    adagrad,
+    adam,
+    adam_relatives,
+    cauchy,
+    muon,
+    newton,
+    rmsprop,
+    sgd,
+    slq,
+)
 from scaling_sweep.spec import OPTIMIZER_DESCRIPTIONS, OPTIMIZERS, OptimizerSpec
 
 RULES = {
@@ -15,6 +25,12 @@ RULES = {
     "adam": adam.adam,
     "adamw": adam.adamw,
     "rmsprop": rmsprop.rmsprop,
+    "nadam": adam_relatives.nadam,
+    "radam": adam_relatives.radam,
+    "adamax": adam_relatives.adamax,
+    "adagrad": adagrad.adagrad,
+    "adadelta": adagrad.adadelta,
+    "muon": muon.muon,
     "cauchy": cauchy.cauchy,
     "slq": slq.slq,
     "newton": newton.newton,

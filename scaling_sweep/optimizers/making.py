@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
+from scaling_sweep.optimizers.adagrad import adadelta, adagrad
 from scaling_sweep.optimizers.adam import adam, adamw
+from scaling_sweep.optimizers.adam_relatives import adamax, nadam, radam
 from scaling_sweep.optimizers.cauchy import cauchy
+from scaling_sweep.optimizers.muon import muon
 from scaling_sweep.optimizers.newton import newton
 from scaling_sweep.optimizers.rmsprop import rmsprop
 from scaling_sweep.optimizers.rule import UpdateRule
@@ -17,6 +20,12 @@ _RULES: Mapping[str, Callable[..., UpdateRule]] = {
     "adam": adam,
     "adamw": adamw,
     "rmsprop": rmsprop,
+    "nadam": nadam,
+    "radam": radam,
+    "adamax": adamax,
+    "adagrad": adagrad,
+    "adadelta": adadelta,
+    "muon": muon,
     "cauchy": cauchy,
     "slq": slq,
     "newton": newton,

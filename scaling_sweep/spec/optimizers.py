@@ -77,6 +77,38 @@ OPTIMIZERS: Mapping[str, Mapping[str, Hyperparameter]] = MappingProxyType(
         "adam": {"beta1": _BETA1, "beta2": _BETA2, "eps": _EPS, "weight_decay": _WEIGHT_DECAY},
         "adamw": {"beta1": _BETA1, "beta2": _BETA2, "eps": _EPS, "weight_decay": _DECOUPLED},
         "rmsprop": {"alpha": _ALPHA, "eps": _EPS, "weight_decay": _WEIGHT_DECAY},
+        "nadam": {
+            "beta1": _BETA1,
+            "beta2": _BETA2,
+            "eps": _EPS,
+            "momentum_decay": Hyperparameter(4e-3, None, "How fast the momentum's weight grows."),
+            "weight_decay": _WEIGHT_DECAY,
+        },
+        "radam": {"beta1": _BETA1, "beta2": _BETA2, "eps": _EPS, "weight_decay": _WEIGHT_DECAY},
+        "adamax": {
+            "beta1": _BETA1,
+            "beta2": replace(_BETA2, meaning="Decay of the largest gradient."),
+            "eps": Hyperparameter(1e-8, None, "Added to the absolute gradient."),
+            "weight_decay": _WEIGHT_DECAY,
+        },
+        "adagrad": {
+            "eps": replace(_EPS, default=1e-10),
+            "lr_decay": Hyperparameter(0.0, None, "By how much the step falls, per step."),
+            "weight_decay": _WEIGHT_DECAY,
+        },
+        "adadelta": {
+            "rho": Hyperparameter(0.9, 1.0, "Decay of the means of both squares."),
+            "eps": Hyperparameter(1e-6, None, "Added to both means."),
+            "weight_decay": _WEIGHT_DECAY,
+        },
+        "muon": {
+            "momentum": replace(_MOMENTUM, default=0.95),
+            "ns_steps": Hyperparameter(5.0, None, "Newton-Schulz iterations.", least=1),
+            "others_share": Hyperparameter(
+                0.015, None, "AdamW's lr for all that is no matrix, as a share of lr."
+            ),
+            "weight_decay": replace(_DECOUPLED, default=0.1),
+        },
         "cauchy": {"refresh_every": replace(_REFRESH, default=1.0)},
         "slq": {
             "num_lanczos": _LANCZOS,
@@ -97,6 +129,12 @@ OPTIMIZER_DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "adam": "Adam",
         "adamw": "Adam with decoupled weight decay",
         "rmsprop": "RMSprop",
+        "nadam": "Adam with Nesterov's momentum",
+        "radam": "Adam with a rectified beginning",
+        "adamax": "Adam with a maximum for a second moment",
+        "adagrad": "Adagrad",
+        "adadelta": "Adadelta",
+        "muon": "orthogonalised momentum for matrices, AdamW for the rest",
         "cauchy": (
             "lr is a multiplier on the step gᵀg/(gᵀHg); "
             "a reconstruction: the paper's own formulas were not reachable"
@@ -106,6 +144,17 @@ OPTIMIZER_DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
             "a reconstruction: the paper's own formulas were not reachable"
         ),
         "newton": "damped Newton step, -(|H| + damping)⁻¹ g, from a few steps of Lanczos",
+    }
+)
+
+
+# Of torch.optim, but without a sense of "the largest stable learning rate".
+_NO_FACTOR: Mapping[str, str] = MappingProxyType(
+    {
+        "rprop": "its lr is only its first step size, which the signs of gradients then change",
+        "asgd": "its lr falls at a rate that depends on lr, and it averages weights",
+        "adafactor": "its lr is only a bound on a step size that it sets by the weights' own size",
+        "lbfgs": "its step depends on all steps before it, and it asks for the loss several times",
     }
 )
 
@@ -139,6 +188,11 @@ class OptimizerSpec(Section):
         if "name" not in given:
             refuse("missing; write for example `name: adam`", "name")
         name = given["name"]
+        if isinstance(name, str) and name.lower() in _NO_FACTOR:
+            refuse(
+                f"{name} cannot be swept, its steps are not proportional to lr: "
+                f"{_NO_FACTOR[name.lower()]}; take another optimizer"
+            )
         if not isinstance(name, str) or name not in OPTIMIZERS:
             refuse(f"unknown optimizer {as_yaml(name)}; {nearest(name, OPTIMIZERS)}")
         values = {key: value for key, value in given.items() if key != "name"}

@@ -78,5 +78,7 @@ def nearest(word: object, known: Iterable[str]) -> str:
     """
     choices = sorted(known)
     guess = SYNONYMS.get(str(word))
-    close = [guess] if guess in choices else difflib.get_close_matches(str(word), choices, n=1)
+    close = [guess] if guess in choices else difflib.get_close_matches(str(word), choices)
+    # Letters in another order are the commonest slip: adma is adam, though nearer to adamax.
+    close.sort(key=lambda choice: sorted(choice) != sorted(str(word)))
     return f"did you mean {close[0]}?" if close else f"known are {', '.join(choices)}"

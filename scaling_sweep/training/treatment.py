@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from scaling_sweep.optimizers.making import make_rule
@@ -21,6 +23,16 @@ from scaling_sweep.spec.recipe import BatchNorm, Precision, Recipe
 from scaling_sweep.tasks.task import Task
 
 Loss = Callable[[Any, Any], Tensor]
+# What autocast computes in bf16, as models call it (torch's documentation of autocast).
+_PRODUCTS = frozenset(
+    {
+        *(functional.linear, functional.bilinear, functional.scaled_dot_product_attention),
+        *(torch.conv1d, torch.conv2d, torch.conv3d),
+        *(torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d),
+        *(torch.matmul, torch.mm, torch.bmm, torch.addmm, torch.baddbmm),
+        *(Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, Tensor.mm, Tensor.bmm),
+    }
+)
 # As `torch.nn.utils.clip_grad_norm_` has it, so that a gradient of nought stays one.
 _CLIP_EPS = 1e-6
 
@@ -98,7 +110,8 @@ class Treatment:
         if self.precision != "bf16":
             return compute()
         # Without the cache of cast weights: they change between steps, and differ between copies.
-        with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
+        autocast = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+        with autocast, _CastBeforeStacking():
             outputs = compute()
         return tree_map(_widened, outputs)
 
@@ -165,6 +178,32 @@ def why_not_treated(recipe: Recipe, task: Task, model: nn.Module) -> tuple[str, 
             "write batch_norm: batch"
         )
     return None
+
+
+class _CastBeforeStacking(TorchFunctionMode):
+    """Casts the operands of products as autocast does, but before vmap takes them apart.
+
+    vmap comes first, and makes of a linear layer a product and a sum, of a convolution something
+    that autocast does not know: the sum, or all of it, would stay in fp32 in one engine only.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        if func in _PRODUCTS:
+            args, kwargs = tree_map(_narrowed, (args, dict(kwargs or {})))
+        return func(*args, **(kwargs or {}))
+
+
+def _narrowed(operand: object) -> object:
+    """Return a tensor of fp32 in bf16, anything else as it is."""
+    if isinstance(operand, Tensor) and operand.dtype == torch.float32:
+        return operand.to(torch.bfloat16)
+    return operand
 
 
 def _widened(output: object) -> object:

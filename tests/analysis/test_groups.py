@@ -296,7 +296,8 @@ def test_fit_json_has_the_keys_of_schema_1(tmp_path: Path) -> None:
     assert (data["schema"], data["source"]) == (1, "table.csv")
     [group] = data["groups"]
     assert list(group) == [
-        *("task", "method", "optimizer", "start", "horizon", "axis", "num_trials", "num_failed"),
+        *("task", "method", "optimizer", "start", "horizon", "recipe", "axis"),
+        *("num_trials", "num_failed"),
         *("edges", "laws", "law", "exponent", "exponent_ci", "naive_slope", "check"),
         *("warnings", "refused", "optimal"),
     ]

@@ -19,6 +19,9 @@ PEERS: Mapping[str, Peer] = {
     "adam": lambda params, eps: torch.optim.Adam(params, LR, eps=eps),
     "adamw": lambda params, eps: torch.optim.AdamW(params, LR, eps=eps),
     "rmsprop": lambda params, eps: torch.optim.RMSprop(params, LR, eps=eps),
+    "nadam": lambda params, eps: torch.optim.NAdam(params, LR, eps=eps),
+    "radam": lambda params, eps: torch.optim.RAdam(params, LR, eps=eps),
+    "adagrad": lambda params, eps: torch.optim.Adagrad(params, LR, eps=eps),
 }
 each_form = pytest.mark.parametrize("in_place", [True, False], ids=["move", "update"])
 
@@ -60,7 +63,9 @@ def test_each_copy_moves_as_torch_does_with_its_own_eps(name: str, in_place: boo
                 value.grad = gradient(value, step)
             peer.step()
         actual = {n: value[row] for n, value in copies.params.items()}
-        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-13)
+        # Torch keeps NAdam's product of momenta in float32.
+        tolerance = 1e-7 if name == "nadam" else 1e-13
+        torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

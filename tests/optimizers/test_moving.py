@@ -24,6 +24,10 @@ CASES: list[tuple[str, Mapping[str, float | str]]] = [
     ("adamw", {"weight_decay": 0.3, "eps": 1e-3}),
     ("rmsprop", {}),
     ("rmsprop", {"alpha": 0.5, "eps": 1e-2, "weight_decay": 0.1}),
+    ("adagrad", {}),
+    ("adagrad", {"lr_decay": 0.3, "eps": 1e-2, "weight_decay": 0.1}),
+    ("adadelta", {}),
+    ("adadelta", {"rho": 0.5, "eps": 1e-2, "weight_decay": 0.1}),
     ("cauchy", {}),
     ("slq", {}),
 ]
