@@ -22,12 +22,14 @@ BUILTIN_TASKS = (
     BuiltinTask(
         "digits_mlp",
         "scaling_sweep.tasks.digits:digits_mlp",
-        "ReLU perceptron on 1,797 real 8×8 images of digits (width=128, depth=2)",
+        "ReLU perceptron on 1,797 real 8×8 images of digits "
+        "(width=128, depth=2, norm=none, dropout=0, validation=0)",
     ),
     BuiltinTask(
         "digits_cnn",
         "scaling_sweep.tasks.digits:digits_cnn",
-        "small convolutional net on the same images (width=16, depth=2)",
+        "small convolutional net on the same images "
+        "(width=16, depth=2, norm=none, dropout=0, validation=0)",
     ),
     BuiltinTask(
         "least_squares",

@@ -19,3 +19,22 @@ def check_at_least(name: str, value: object, least: int) -> None:
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number, at least {least}; got {value!r}.")
+
+
+def check_share(name: str, value: object) -> None:
+    """Raise ValueError unless a value is a number from 0 to below 1.
+
+    Args:
+        name: How the sweep file calls it.
+        value: What it says.
+
+    Raises:
+        ValueError: If it is something else.
+
+    Example:
+        >>> check_share("dropout", 1.5)
+        Traceback (most recent call last):
+        ValueError: dropout must be a number from 0 to below 1; got 1.5.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise ValueError(f"{name} must be a number from 0 to below 1; got {value!r}.")

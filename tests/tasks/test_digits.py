@@ -1,11 +1,13 @@
 """The digits: standardised as they say, and models of the shapes they say."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from torch import nn
 
 from scaling_sweep.tasks import digits
 from scaling_sweep.tasks.digits import digits_cnn, digits_mlp
@@ -87,3 +89,88 @@ def test_impossible_sizes_are_refused(make: type[Task], args: dict[str, object])
 
     with pytest.raises(ValueError, match=f"{name} must be a whole number.*got {value!r}"):
         make(**args)
+
+
+@pytest.mark.parametrize("make", [digits_mlp, digits_cnn])
+@pytest.mark.parametrize(
+    ("norm", "kinds"),
+    [
+        ("none", ()),
+        ("batch", (nn.BatchNorm1d, nn.BatchNorm2d)),
+        ("layer", (nn.LayerNorm, nn.GroupNorm)),
+        ("group", (nn.GroupNorm,)),
+    ],
+)
+def test_a_norm_stands_before_each_relu(
+    make: Callable[..., Task], norm: str, kinds: tuple[type[nn.Module], ...]
+) -> None:
+    """It normalises as it says, and the other weights are those drawn without it."""
+    models = []
+    for args in ({}, {"norm": norm}):
+        torch.manual_seed(0)
+        models.append(make(width=12, depth=2, **args).make_model())
+    plain, normed = ([m for m in model if not isinstance(m, nn.ReLU)] for model in models)
+    layers = list(models[1])
+    norms = [layer for layer in layers if kinds and isinstance(layer, kinds)]
+    assert len(norms) == (2 if kinds else 0)
+    for place, layer in enumerate(layers):
+        if kinds and isinstance(layer, nn.ReLU):
+            assert isinstance(layers[place - 1], kinds)
+    rest = [layer for layer in normed if layer not in norms]
+    for one, other in zip(plain, rest, strict=True):
+        for weight, same in zip(one.parameters(), other.parameters(), strict=True):
+            assert torch.equal(weight, same)
+    if norm in {"layer", "group"}:
+        inputs = make().inputs
+        assert inputs is not None
+        # Groups of 12 channels: the greatest divisor of both 8 and 12 is 4; layer norm is one.
+        hidden = models[1][:2](inputs[:6]).flatten(1)
+        groups = hidden.view(6, 4 if norm == "group" else 1, -1)
+        torch.testing.assert_close(groups.mean(2), torch.zeros(groups.shape[:2]), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [digits_mlp, digits_cnn])
+def test_dropout_drops_the_share_it_says_in_training_only(make: Callable[..., Task]) -> None:
+    """The layers say the share; without it there are none."""
+    found = [layer for layer in make(dropout=0.3).make_model() if isinstance(layer, nn.Dropout)]
+    assert {layer.p for layer in found} == {0.3}
+    assert not any(isinstance(layer, nn.Dropout) for layer in make().make_model())
+
+
+@pytest.mark.parametrize("make", [digits_mlp, digits_cnn])
+def test_held_out_images_are_in_one_place_only(make: Callable[..., Task]) -> None:
+    """Training and validation together are all images, each once, and always the same ones."""
+    whole, task, again = make(), make(validation=0.2), make(validation=0.2)
+    assert whole.validation is None
+    assert whole.metric is None
+    assert task.validation is not None
+    assert again.validation is not None
+    assert task.metric is not None
+    held, labels = task.validation
+    assert len(held) == len(labels) == 359
+    assert torch.equal(held, again.validation[0])
+
+    def rows(images: torch.Tensor) -> list[bytes]:
+        return [image.numpy().tobytes() for image in images]
+
+    assert task.inputs is not None
+    assert whole.inputs is not None
+    assert sorted(rows(task.inputs) + rows(held)) == sorted(rows(whole.inputs))
+    by_image = dict(zip(rows(whole.inputs), whole.targets.tolist(), strict=True))
+    assert [by_image[row] for row in rows(held)] == labels.tolist()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"norm": "instance"}, "norm must be one of none, batch, layer, group; got 'instance'"),
+        ({"dropout": 1.0}, "dropout must be a number from 0 to below 1; got 1.0"),
+        ({"validation": -0.1}, "validation must be a number from 0 to below 1; got -0.1"),
+        ({"validation": True}, "validation must be a number from 0 to below 1; got True"),
+    ],
+)
+def test_impossible_words_and_shares_are_refused(args: dict[str, object], message: str) -> None:
+    """Both tasks say what may be written."""
+    for make in (digits_mlp, digits_cnn):
+        with pytest.raises(ValueError, match=message):
+            make(**args)
