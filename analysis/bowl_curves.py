@@ -28,9 +28,9 @@ class Bowl:
     log_loss: FloatArray
     seed: np.ndarray
 
-    def without(self, seed: int) -> "Bowl":
+    def without(self, seeds: np.ndarray) -> "Bowl":
         """Return the bowl of the other seeds."""
-        kept = self.seed != seed
+        kept = ~np.isin(self.seed, seeds)
         return Bowl(self.log_lr[kept], self.log_loss[kept], self.seed[kept])
 
 

@@ -98,12 +98,13 @@ def collect_cells(edges: Sequence[Edge]) -> Cells:
         ([4.0, 8.0], [1.0, 2.0])
     """
     told = [edge for edge in edges if edge.stable > 0 or np.isfinite(edge.diverged)]
-    keys = sorted({(e.place, e.stable, e.diverged) for e in told})
+    shown = [(edge.place, edge.stable, edge.diverged) for edge in told]
+    keys = sorted(set(shown))
     seeds = sorted({e.seed for e in told})
     row, column = {seed: i for i, seed in enumerate(seeds)}, {key: i for i, key in enumerate(keys)}
     counts = np.zeros((len(seeds), len(keys)))
-    for e in told:
-        counts[row[e.seed], column[e.place, e.stable, e.diverged]] += 1
+    for edge, key in zip(told, shown, strict=True):
+        counts[row[edge.seed], column[key]] += 1
     places = sorted({place for place, _, _ in keys})
     index = np.array([places.index(place) for place, _, _ in keys], dtype=int)
     low, high = np.array([ends for _, *ends in keys], dtype=float).reshape(-1, 2).T

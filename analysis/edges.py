@@ -4,6 +4,7 @@ All in boldness (:mod:`analysis.axes`): the learning rate itself, or the inverse
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from analysis.axes import LR_AXIS, Axis
 from analysis.cells import collect_cells
 from analysis.criteria import Verdict
+from analysis.likelihood import FloatArray
 from analysis.medians import bound_medians, fit_medians
 from analysis.slow import find_too_slow, find_unmet
 from analysis.summaries import Censoring, Edge, MedianEdge, Place
@@ -73,20 +75,66 @@ def find_edges(frame: pd.DataFrame, axis: Axis = LR_AXIS) -> tuple[Edge, ...]:
     units = frame.assign(bold=axis.bold(frame[axis.name])).sort_values(
         [*axis.held, "seed", "bold"], kind="stable"
     )
-    bold, diverged = units["bold"].to_numpy(), (units["verdict"] == Verdict.DIVERGED).to_numpy(bool)
+    bold, diverged = units["bold"].to_numpy(float), units["verdict"] == Verdict.DIVERGED
     changed = (units[[*axis.held, "seed"]].diff().fillna(1) != 0).any(axis=1).to_numpy(bool)
     starts = np.flatnonzero(changed)
-    stops = np.append(starts[1:], bold.size)
-    rates = units["lr"].tolist() if axis.inverse else [None] * bold.size
-    size, seed = units["batch_size"].to_numpy(np.int64), units["seed"].to_numpy(np.int64)
+    brackets = _bracket_units(bold, diverged.to_numpy(bool), starts)
+    first = units.iloc[starts]
+    rates = first["lr"].tolist() if axis.inverse else [None] * starts.size
     return tuple(
-        Edge(
-            int(size[i]),
-            int(seed[i]),
-            *bracket_edge(bold[i:j], diverged[i:j]),
-            lr=rates[i],
+        Edge(size, seed, low, high, misplaced, lr=lr)
+        for size, seed, low, high, misplaced, lr in zip(
+            first["batch_size"].to_numpy(np.int64).tolist(),
+            first["seed"].to_numpy(np.int64).tolist(),
+            brackets.stable.tolist(),
+            brackets.diverged.tolist(),
+            brackets.num_misplaced.tolist(),
+            rates,
+            strict=True,
         )
-        for i, j in zip(starts, stops, strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class _Brackets:
+    """What :func:`bracket_edge` says of many units, each array of shape ``[units]``."""
+
+    stable: FloatArray
+    diverged: FloatArray
+    num_misplaced: np.ndarray
+
+
+def _bracket_units(bold: FloatArray, diverged: np.ndarray, starts: np.ndarray) -> _Brackets:
+    """Bracket the edge of every unit at once: a call for each of a million rows takes seconds.
+
+    Args:
+        bold: Shape ``[n]``, boldness, units one after the other and ascending in each.
+        diverged: Shape ``[n]``, booleans.
+        starts: Shape ``[units]``, where each unit begins.
+
+    Returns:
+        The brackets.
+    """
+    stops = np.append(starts[1:], bold.size)
+    unit = np.repeat(np.arange(starts.size), stops - starts)
+    # Misplaced trials of the split just below each trial, and of the one above all of a unit.
+    num_diverged = np.add.reduceat(diverged.astype(np.int64), starts)
+    num_stable = stops - starts - num_diverged
+    diverged_below = np.concatenate([[0], np.cumsum(diverged)[:-1]])
+    stable_below = np.arange(bold.size) - diverged_below
+    below = (diverged_below - diverged_below[starts][unit]) + (
+        num_stable[unit] - (stable_below - stable_below[starts][unit])
+    )
+    least = np.minimum(np.minimum.reduceat(below, starts), num_diverged)
+    best, place = below == least[unit], np.arange(bold.size)
+    at_top = num_diverged == least
+    lowest = np.minimum.reduceat(np.where(best, place, bold.size), starts)
+    highest = np.maximum.reduceat(np.where(best, place, -1), starts)
+    lowest = np.minimum(lowest, stops)
+    return _Brackets(
+        stable=np.where(lowest > starts, bold[lowest - 1], 0.0),
+        diverged=np.where(at_top, np.inf, bold[highest]),
+        num_misplaced=least,
     )
 
 
