@@ -22,6 +22,7 @@ from analysis.refusals import (
     warn_apart,
     warn_edges,
     warn_law,
+    warn_recipe,
     warn_sensitivity,
 )
 from analysis.results import Results
@@ -268,6 +269,7 @@ def _fit_group(rows: pd.DataFrame, key: GroupKey, expected: _Expected) -> GroupF
         check=answer.check,
         warnings=(
             *_warn_failed(rows),
+            *warn_recipe(key.recipe),
             *warn_unmet(rows, axis),
             *usable.warnings,
             *warn_edges(seed_edges, edges, axis),

@@ -244,3 +244,25 @@ def warn_sensitivity(group: GroupFit) -> tuple[str, ...]:
         return ()
     here = "refused" if group.check.outcome is None else str(group.check.outcome)
     return (f"Criterion-sensitive: {here} here, but {', '.join(changed)}.",)
+
+
+def warn_recipe(recipe: str) -> tuple[str, ...]:
+    """Say that predictions are about steps without a recipe, where there was one.
+
+    Args:
+        recipe: What a step did beside the optimizer, ``plain`` for nothing.
+
+    Returns:
+        One sentence, or none.
+
+    Example:
+        >>> warn_recipe("plain")
+        ()
+        >>> warn_recipe("precision=bf16")[0]
+        'Trained with precision=bf16: predicted exponents and theories know nothing of it.'
+    """
+    if recipe == "plain":
+        return ()
+    clipped = recipe.startswith("clip_norm=")
+    length = "; a clipped step has the same length whatever the noise" if clipped else ""
+    return (f"Trained with {recipe}: predicted exponents and theories know nothing of it{length}.",)

@@ -58,6 +58,10 @@ class GroupKey:
     axis: AxisName = AxisName.LR
     recipe: str = "plain"
 
+    def __str__(self) -> str:
+        """Return a name of the group: that of before there were recipes where it has none."""
+        return repr(self).replace(", recipe='plain')", ")")
+
 
 @dataclass(frozen=True, order=True)
 class Place:

@@ -1,6 +1,7 @@
 """From table to fit: groups, refusals, warnings, fit.json."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from scipy import stats
 
 from analysis.columns import COLUMN_NAMES
 from analysis.criteria import parse_criterion
+from analysis.formatting import group_title
 from analysis.groups import Fit, find_naive_slope, fit_results, to_json, write_fit_json
 from analysis.results import Results
+from analysis.sentences import describe_setting
 from analysis.simulate import Design, simulate_table
 from analysis.summaries import Censoring, GroupFit, Outcome
 from analysis.tables import ResultsError, normalize_table
@@ -337,3 +340,35 @@ def test_refused_fit_is_written_too() -> None:
 def test_table_handed_on_has_all_columns() -> None:
     """What fits see is the table's one shape, whatever the file lacked."""
     assert tuple(normalize_table(simulate(), "x", {}).frame.columns) == COLUMN_NAMES
+
+
+def test_recipes_are_fitted_apart_and_named() -> None:
+    """Rows of another recipe are another group, in fit.json and in titles; plain is the default."""
+    table = simulate()
+    both = pd.concat([table, table.assign(recipe="clip_norm=1")], ignore_index=True)
+    both["recipe"] = both["recipe"].fillna("plain")
+    groups = fit_table(both).groups
+
+    assert [group.key.recipe for group in groups] == ["clip_norm=1", "plain"]
+    assert [entry["recipe"] for entry in to_json(fit_table(both))["groups"]] == [
+        "clip_norm=1",
+        "plain",
+    ]
+    assert groups[0].edges == groups[1].edges == fit_table(table).groups[0].edges
+    keys = [group.key for group in groups]
+    assert [group_title(key, keys).split(" · ")[-1] for key in keys] == [
+        "recipe clip_norm=1",
+        "recipe plain",
+    ]
+    assert "recipe" not in group_title(keys[0], keys[:1])
+    assert "recipe clip_norm=1" in describe_setting(keys[0])
+    assert "recipe" not in describe_setting(keys[1])
+    assert any("Trained with clip_norm=1" in warning for warning in groups[0].warnings)
+    assert not any("Trained with" in warning for warning in groups[1].warnings)
+
+
+def test_a_plain_group_is_called_as_before_there_were_recipes() -> None:
+    """Its name is what mirrored runs are found again by."""
+    [group] = fit_table(simulate()).groups
+    assert "recipe" not in str(group.key)
+    assert "recipe='clip_norm=1'" in str(replace(group.key, recipe="clip_norm=1"))
