@@ -7,6 +7,13 @@ import click
 from scaling_sweep.cli.errors import plain_errors
 from scaling_sweep.cli.submitting import OnInterrupt, make_job, show_run, submit_run, wait_for
 
+# Registered for nothing, and below the ports that systems hand out.
+_LIVE_PORT = 8642
+_NOT_SERVED = (
+    "--serve shows a run that this command drives itself; follow a submitted one from any shell "
+    "that sees its folder: scaling-sweep status RUN --watch"
+)
+
 
 @click.command("run")
 @click.argument("sweep", type=click.Path(path_type=Path))
@@ -46,6 +53,15 @@ from scaling_sweep.cli.submitting import OnInterrupt, make_job, show_run, submit
     help="Mirror the run to Weights & Biases.",
 )
 @click.option(
+    "--serve",
+    "port",
+    type=click.IntRange(0, 65_535),
+    is_flag=False,
+    flag_value=_LIVE_PORT,
+    metavar="[PORT]",
+    help=f"Show the run in a browser of this machine while it goes. [default port: {_LIVE_PORT}]",
+)
+@click.option(
     "--fit/--no-fit",
     default=True,
     show_default=True,
@@ -62,6 +78,7 @@ def command(
     follow: bool,
     on_interrupt: OnInterrupt,
     wandb_mode: str,
+    port: int | None,
     fit: bool,
     verbose: bool,
 ) -> None:
@@ -73,6 +90,7 @@ def command(
     \b
     Example:
       scaling-sweep run sweeps/digits.yaml
+      scaling-sweep run sweeps/digits.yaml --serve
       scaling-sweep run sweeps/digits.yaml --cluster slurm --dry-run
     """
     from rich.console import Console
@@ -81,7 +99,9 @@ def command(
     from scaling_sweep.cli.showing_theory import show_theory
     from scaling_sweep.clusters import Site, find_cluster
     from scaling_sweep.display import TerminalDisplay
+    from scaling_sweep.errors import UserError
     from scaling_sweep.running import default_folder, run_sweep
+    from scaling_sweep.serving import serving
     from scaling_sweep.spec import load_sweep
     from scaling_sweep.study import open_study
     from scaling_sweep.tracking import open_tracker
@@ -94,6 +114,8 @@ def command(
         show_run(place, job)
         return
     if isinstance(place, Site):
+        if port is not None:
+            raise UserError(_NOT_SERVED)
         submit_run(place, job, follow, on_interrupt)
         return
     if nodes is not None:
@@ -104,7 +126,10 @@ def command(
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
-    with open_tracker(wandb_mode, loaded.spec, folder, loaded.text, say) as tracker:
+    with (
+        serving(folder, port, say),
+        open_tracker(wandb_mode, loaded.spec, folder, loaded.text, say) as tracker,
+    ):
         try:
             is_search = loaded.spec.bisection is not None
             with TerminalDisplay(console, loaded.spec.name, is_search) as display:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from analysis.formatting import format_number
 from scaling_sweep.planning import Pack
 from scaling_sweep.planning.cost import GUESSED_STEP_TIME
 from scaling_sweep.previewing import format_duration
@@ -70,7 +71,7 @@ class Pace:
         if not self.num_trials:
             return f"no pack stored yet, {format_duration(self.quiet_s)} after the start"
         left = "" if self.left_s is None else f", about {format_duration(self.left_s)} left"
-        return f"{self.trials_per_s:.3g} trials/s{left}"
+        return f"{format_number(self.trials_per_s)} trials/s{left}"
 
 
 def measure_pace(

@@ -130,7 +130,7 @@ def plain_line(text: str) -> str:
         The same, control and formatting characters replaced.
 
     Example:
-        >>> plain_line("lost\x1b[2J")
-        'lost\N{REPLACEMENT CHARACTER}[2J'
+        >>> plain_line("lost\x1b[2J"), plain_line("a\nb").isprintable()
+        ('lost�[2J', True)
     """
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
