@@ -1,17 +1,23 @@
 """What a sweep would run and cost, found without running it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.axes import AXES
 from scaling_sweep.clusters import Capacity
-from scaling_sweep.planning import StepTime, estimate_cost, fit_step_time
+from scaling_sweep.planning import Pack, SweepCost, estimate_cost, fit_step_time
+from scaling_sweep.planning.cost import StepTimes
 from scaling_sweep.running import default_folder, measured_trials, search_for
 from scaling_sweep.spec import LoadedSweep, SweepSpec
 from scaling_sweep.spec.axes import points_for
 from scaling_sweep.store import RunFolder
+
+if TYPE_CHECKING:
+    from scaling_sweep.planning.forecasting import StudyForecast
+    from scaling_sweep.tasks.task import Task
 
 _HOUR_S, _MINUTE_S = 3600, 60
 
@@ -36,6 +42,9 @@ class Preview:
         num_workers: Packs at a time.
         wall_time_s: Estimated time on this machine, start-up of Ray not included.
         trials_per_pack: Most trials in one pack.
+        search: ``grid``, or the bisection in words.
+        forecasts: What the whole study would cost and tell, simulated; then what neighbours would.
+        price: Of one GPU hour; None when none was given.
     """
 
     name: str
@@ -53,24 +62,35 @@ class Preview:
     num_workers: int
     wall_time_s: float
     trials_per_pack: int
+    search: str
+    forecasts: "tuple[StudyForecast, ...]"
+    price: float | None
 
     def text(self) -> str:
         """Return the preview as people read it."""
+        about = "" if self.search == "grid" else "about "
         lines = [
             f"study           {self.name}",
             f"searched        the {AXES[self.searched].edge}",
             f"batch sizes     {', '.join(map(str, self.batch_sizes))}",
-            f"learning rates  {self._by_optimizer(map(str, self.num_lrs))}",
+            f"search          {self.search}",
+            *self._describe_lrs(),
             *self._describe_dampings(),
             f"seeds           {self.num_seeds}",
-            f"trials          {self.num_trials:,} to run, {self.num_done:,} there already",
-            f"packs           {self.num_packs:,} of up to {self.trials_per_pack} trials",
-            f"steps           {self.num_steps:,}",
-            f"examples        {self.num_examples:,}",
+            f"trials          {about}{self.num_trials:,} to run, {self.num_done:,} there already",
+            f"packs           {about}{self.num_packs:,} of up to {self.trials_per_pack} trials",
+            f"steps           {about}{self.num_steps:,}",
+            f"examples        {about}{self.num_examples:,}",
             f"time            about {format_duration(self.wall_time_s)} with {self.num_workers} "
             f"packs at a time on this machine, if no trial diverged early",
+            *describe_forecasts(self.forecasts, self.price),
         ]
         return "\n".join(lines)
+
+    def _describe_lrs(self) -> tuple[str, ...]:
+        if self.search != "grid" and self.dampings is None:
+            return ()  # a range where the search begins, and no list
+        return (f"learning rates  {self._by_optimizer(map(str, self.num_lrs))}",)
 
     def _by_optimizer(self, texts: Iterable[str]) -> str:
         pairs = zip(self.optimizers, texts, strict=True)
@@ -83,13 +103,19 @@ class Preview:
         return (f"dampings        {self._by_optimizer(grids)}",)
 
 
-def preview(sweep: LoadedSweep, out: Path | None = None, workers: int | None = None) -> Preview:
-    """Plan a sweep and estimate its time from a probe.
+def preview(
+    sweep: LoadedSweep,
+    out: Path | None = None,
+    workers: int | None = None,
+    price: float | None = None,
+) -> Preview:
+    """Plan a sweep, estimate its time from a probe, and simulate what it will tell.
 
     Args:
         sweep: The sweep and its file.
         out: Run folder; ``runs/<name>`` unless given.
         workers: Packs at a time; by this machine's cores unless given.
+        price: Of one GPU hour, in any currency.
 
     Returns:
         What would run.
@@ -97,19 +123,24 @@ def preview(sweep: LoadedSweep, out: Path | None = None, workers: int | None = N
     Raises:
         UserError: If the task or the file has a fault.
     """
-    from scaling_sweep.training.preflight import inspect_task, load_sweep_task, time_packs
+    from scaling_sweep.planning.forecasting import Prices, forecast_study
+    from scaling_sweep.training.preflight import inspect_task, load_sweep_task
 
     spec = sweep.spec
     task = load_sweep_task(sweep)
     facts = inspect_task(sweep, task)
     rows = RunFolder(out or default_folder(spec)).read_rows()
-    done = measured_trials(rows)
+    num_done = len(measured_trials(rows))
     slots = workers or max(1, int((os.cpu_count() or 1) / spec.resources.cpus))
     here = Capacity(slots * spec.resources.cpus, slots * spec.resources.gpus)
-    packs = search_for(spec, rows, facts, here).next_packs()
-    largest = max((pack.num_trials for pack in packs), default=1)
-    step_time = fit_step_time(time_packs(spec, task, largest)) if packs else StepTime(0, 0, 0)
-    cost = estimate_cost(packs, step_time, slots)
+    search = search_for(spec, rows, facts, here)
+    packs = search.next_packs()
+    largest = _largest(spec, packs, facts.max_trials_per_pack)
+    clock = _time_steps(spec, task, largest)
+    forecasts = forecast_study(spec, search.limits, Prices(clock, slots, price))
+    cost = estimate_cost(packs, clock, slots)
+    if spec.bisection is not None and packs:
+        cost = _rest_of(forecasts[0], num_done)
     return Preview(
         name=spec.name,
         optimizers=tuple(optimizer.label for optimizer in spec.optimizers),
@@ -118,7 +149,7 @@ def preview(sweep: LoadedSweep, out: Path | None = None, workers: int | None = N
         num_lrs=tuple(len(spec.lrs_for(optimizer)) for optimizer in spec.optimizers),
         dampings=_dampings(spec),
         num_seeds=spec.seeds,
-        num_done=len(done),
+        num_done=num_done,
         num_packs=cost.num_packs,
         num_trials=cost.num_trials,
         num_steps=cost.num_steps,
@@ -126,7 +157,106 @@ def preview(sweep: LoadedSweep, out: Path | None = None, workers: int | None = N
         num_workers=slots,
         wall_time_s=cost.wall_time_s,
         trials_per_pack=largest,
+        search=describe_search(spec),
+        forecasts=forecasts,
+        price=price,
     )
+
+
+def _largest(spec: SweepSpec, packs: Sequence[Pack], most: int) -> int:
+    """Return the most trials of a pack; a search's largest come when all seeds are on their way."""
+    seeds = 0 if spec.bisection is None else spec.seeds * spec.bisection.probes
+    rates = 1 if spec.parameters.damping is None else len(spec.lrs_for(spec.optimizers[0]))
+    largest = max((pack.num_trials for pack in packs), default=1)
+    return max(largest, min(seeds * rates, most))
+
+
+def _time_steps(spec: SweepSpec, task: "Task", num_trials: int) -> StepTimes:
+    """Time packs of every optimizer."""
+    from scaling_sweep.training.preflight import time_packs
+
+    return StepTimes(
+        {
+            item.label: fit_step_time(time_packs(spec, task, item, num_trials))
+            for item in spec.optimizers
+        }
+    )
+
+
+def _rest_of(whole: "StudyForecast", num_done: int) -> SweepCost:
+    """Return what is left of a simulated search when some of its trials are there."""
+    left = max(0.0, 1 - num_done / whole.num_trials)
+    return SweepCost(
+        num_packs=round(whole.num_packs * left),
+        num_trials=max(0, whole.num_trials - num_done),
+        num_steps=round(whole.num_steps * left),
+        num_examples=round(whole.num_examples * left),
+        pack_time_s=whole.wall_time_s * left,
+        wall_time_s=whole.wall_time_s * left,
+    )
+
+
+def describe_search(spec: SweepSpec) -> str:
+    """Return how values of the searched axis are chosen, in words.
+
+    Args:
+        spec: A study.
+
+    Returns:
+        ``grid``, or the bisection's resolution and where it ends.
+    """
+    bisect = spec.bisection
+    if bisect is None:
+        return "grid"
+    words = f"bisection to a factor {2 ** (1 / bisect.per_octave):.3g}"
+    if bisect.precision is None:
+        return words
+    return f"{words}, seeds added up to {bisect.max_seeds} until ±{bisect.precision:g}"
+
+
+def describe_forecasts(
+    forecasts: "Sequence[StudyForecast]", price: float | None
+) -> tuple[str, ...]:
+    """Return forecasts as lines of a table for people.
+
+    Args:
+        forecasts: The study first.
+        price: Of one GPU hour; None when none was given.
+
+    Returns:
+        A heading and one line each.
+    """
+    if not forecasts:
+        return ()
+    optimizers = [item.optimizer for item in forecasts[0].precisions]
+    heads = ("trials", "packs", "examples", "time", "GPU hours")
+    money = ("cost",) if price is not None else ()
+    table = [("", *heads, *money, *(f"± {name}" for name in optimizers))]
+    for item in forecasts:
+        widths = (
+            "no fit" if one.half_width is None else f"{one.half_width:.2g}"
+            for one in item.precisions
+        )
+        counts = (f"{n:,}" for n in (item.num_trials, item.num_packs, item.num_examples))
+        time, hours = format_duration(item.wall_time_s), f"{item.gpu_hours:.2g}"
+        paid = () if item.cost is None else (f"{item.cost:.2f}",)
+        table.append((item.name, *counts, time, hours, *paid, *widths))
+    sizes = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = (
+        "  ".join([row[0].ljust(sizes[0]), *(cell.rjust(n) for cell, n in _beside(row, sizes))])
+        for row in table
+    )
+    return (
+        "",
+        "The whole study from its first trial, simulated against a law that bends in the middle of "
+        "the batch sizes,",
+        "edges of seeds scattered by 0.15; ± is half of the exponent's 95 % interval:",
+        *lines,
+    )
+
+
+def _beside(row: Sequence[str], sizes: Sequence[int]) -> Iterable[tuple[str, int]]:
+    return zip(row[1:], sizes[1:], strict=True)
 
 
 def _dampings(spec: SweepSpec) -> tuple[tuple[float, ...], ...] | None:

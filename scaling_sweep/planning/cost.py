@@ -1,7 +1,7 @@
 """What a plan costs: counts that are exact, and a time estimated from a few timed packs."""
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scaling_sweep.planning.trials import Pack
@@ -46,6 +46,21 @@ class StepTime:
         """
         examples = self.per_example_s * pack.batch_size
         return pack.num_steps * (self.fixed_s + pack.num_trials * (self.per_trial_s + examples))
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """What a step costs, for each optimizer of a study.
+
+    Attributes:
+        by_optimizer: Models by the optimizer's label.
+    """
+
+    by_optimizer: Mapping[str, StepTime]
+
+    def seconds(self, pack: Pack) -> float:
+        """Return the time a pack takes if no trial diverges, in seconds."""
+        return self.by_optimizer[pack.optimizer.label].seconds(pack)
 
 
 # A guess, good enough to order packs by: 1 ms to call the kernels, 5 µs to update the 26,000
@@ -112,7 +127,9 @@ def fit_step_time(points: Sequence[TimedPack]) -> StepTime:
     return StepTime(*map(float, coefficients))
 
 
-def estimate_cost(packs: Sequence[Pack], step_time: StepTime, num_workers: int = 1) -> SweepCost:
+def estimate_cost(
+    packs: Sequence[Pack], step_time: StepTime | StepTimes, num_workers: int = 1
+) -> SweepCost:
     """Add up what packs cost when workers take them in the order given.
 
     Args:

@@ -10,7 +10,7 @@ from scaling_sweep.methods import METHODS
 from scaling_sweep.optimizers.curvature_rule import CurvatureRule
 from scaling_sweep.optimizers.making import make_rule
 from scaling_sweep.planning import TimedPack
-from scaling_sweep.spec import LoadedSweep, Recipe, SweepSpec, check_against_task
+from scaling_sweep.spec import LoadedSweep, OptimizerSpec, Recipe, SweepSpec, check_against_task
 from scaling_sweep.tasks.loading import load_task
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.choosing import ProbeBatch, choose_engine, time_step
@@ -165,7 +165,7 @@ def _first_loss(spec: SweepSpec, task: Task) -> tuple[torch.Tensor, int]:
         raise TypeError(f"the loss is a {type(loss).__name__}; it must be a scalar tensor")
     if loss.dim() == 0:
         loss.backward()  # type: ignore[no-untyped-call]
-    return loss.detach(), sum(param.numel() for param in model.parameters())
+    return loss.detach(), sum(param.numel() for param in model.parameters() if param.requires_grad)
 
 
 def _max_copies(num_parameters: int, spec: SweepSpec) -> int:
@@ -179,12 +179,15 @@ def _max_copies(num_parameters: int, spec: SweepSpec) -> int:
     return max(1, min(fitting, fast, _MAX_COPIES))
 
 
-def time_packs(spec: SweepSpec, task: Task, num_trials: int) -> tuple[TimedPack, ...]:
+def time_packs(
+    spec: SweepSpec, task: Task, optimizer: OptimizerSpec, num_trials: int
+) -> tuple[TimedPack, ...]:
     """Time one step of a few packs of different sizes and batch sizes, in seconds, on the CPU.
 
     Args:
         spec: The sweep.
         task: Its task.
+        optimizer: Whose packs; one that looks at curvature takes many times as long as another.
         num_trials: Trials in the largest pack.
 
     Returns:
@@ -192,12 +195,13 @@ def time_packs(spec: SweepSpec, task: Task, num_trials: int) -> tuple[TimedPack,
     """
     smallest, largest = spec.batch_sizes[0], spec.batch_sizes[-1]
     sizes = {(1, smallest), (num_trials, smallest), (1, largest), (num_trials, largest)}
-    return tuple(_time_pack(spec, task, *size) for size in sorted(sizes))
+    return tuple(_time_pack(spec, task, optimizer, *size) for size in sorted(sizes))
 
 
-def _time_pack(spec: SweepSpec, task: Task, num_trials: int, batch_size: int) -> TimedPack:
+def _time_pack(
+    spec: SweepSpec, task: Task, optimizer: OptimizerSpec, num_trials: int, batch_size: int
+) -> TimedPack:
     device = torch.device("cpu")
-    optimizer = spec.optimizers[-1]
     rule = make_rule(optimizer.name, optimizer.hyperparameters)
     model = initial_model(task, spec, 0)
     copies = stack_points([Point.of(model)] * num_trials, [1e-6] * num_trials, rule, device)

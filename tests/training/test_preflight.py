@@ -111,7 +111,7 @@ def test_a_sweep_file_that_names_no_task_is_told_where() -> None:
 def test_the_probe_times_packs_of_different_sizes() -> None:
     """Small and large packs at small and large batches: enough points to fit a cost."""
     spec = make_spec(batch_sizes=(2, 64))
-    points = time_packs(spec, net_task(), 6)
+    points = time_packs(spec, net_task(), spec.optimizers[0], 6)
 
     sizes = {(point.num_trials, point.batch_size) for point in points}
     assert sizes == {(1, 2), (6, 2), (1, 64), (6, 64)}
