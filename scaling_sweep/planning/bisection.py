@@ -9,6 +9,7 @@ else: so the same trials are asked for in whatever order packs return, and after
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from scaling_sweep.planning.bracketing import Expectation, Standing, place_sentinel, propose, stand
 from scaling_sweep.planning.evidence import Measurement
@@ -27,7 +28,6 @@ from scaling_sweep.spec import Bisection, OptimizerSpec, SweepSpec
 # Where nothing at all is known, three trials at once cut the range to a quarter in one pack
 # (guess: it happens once per optimizer).
 _FIRST_PROBES = 3
-_NUM_LOTS = 3
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,10 @@ def survey(
     """
     if spec.bisection is None:
         raise ValueError("A grid is not searched by bisection.")
+    label = optimizer.label
     known: defaultdict[Unit, list[Measurement]] = defaultdict(list)
     for item in measured:
-        if item.optimizer == optimizer.label:
+        if item.optimizer == label:
             known[unit_of(item)].append(item)
     busy = {unit_of(trial) for trial in in_flight}
     lattice = make_lattice(spec, optimizer)
@@ -104,7 +105,9 @@ class _Surveyor:
             for place in places
         ]
         stands = {
-            unit: stand(self.known.get(unit, ()), self.lattice) for row in units for unit in row
+            unit: stand(tuple(self.known.get(unit, ())), self.lattice)
+            for row in units
+            for unit in row
         }
         finished = {unit for unit, standing in stands.items() if self._is_finished(unit, standing)}
         found = {unit: middle for unit in finished if (middle := stands[unit].middle) is not None}
@@ -132,21 +135,26 @@ class _Surveyor:
 
     def _is_finished(self, unit: Unit, standing: Standing) -> bool:
         """Return whether nothing is to be tried: which does not depend on what is expected."""
-        return unit not in self.busy and not self._ranks(unit, standing, self._ignorance())
+        return unit not in self.busy and not self._ranks(unit, standing, self._ignorance)
 
     def _ranks(self, unit: Unit, standing: Standing, expected: Expectation) -> tuple[int, ...]:
         """Return the ranks to try: towards the edge, and once it is found perhaps one apart."""
         num = self.settings.probes if expected.informed else _FIRST_PROBES
-        ranks = propose(standing, expected, self.lattice, num)
-        if ranks:
-            return ranks
-        lots = unit.draw_lots(self.spec.sweep_seed, _NUM_LOTS)
-        sentinel = place_sentinel(
-            standing, (lots[0], lots[1], lots[2]), self.settings.sentinels, self.lattice
+        return propose(standing, expected, self.lattice, num) or _draw_sentinel(
+            unit, standing, self.lattice, self.settings.sentinels, self.spec.sweep_seed
         )
-        return () if sentinel is None else (sentinel,)
 
+    @cached_property
     def _ignorance(self) -> Expectation:
-        """Return what is expected when nothing is known."""
+        """What is expected when nothing is known."""
         middle = (self.lattice.first + self.lattice.last) / 2
         return Expectation(middle, 1.0, informed=False)
+
+
+def _draw_sentinel(
+    unit: Unit, standing: Standing, lattice: Lattice, share: float, sweep_seed: int
+) -> tuple[int, ...]:
+    """Return the rank away from a found edge that the unit's lots choose, if they choose one."""
+    whether, side, far = unit.draw_lots(sweep_seed, 3)
+    rank = place_sentinel(standing, (whether, side, far), share, lattice)
+    return () if rank is None else (rank,)

@@ -1,8 +1,9 @@
 """Where the edge of one unit may still lie, and which point of the lattice to try next."""
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -66,7 +67,8 @@ class Standing:
         return (self.low + self.high) / 2
 
 
-def stand(measured: Iterable[Measurement], lattice: Lattice) -> Standing:
+@lru_cache(maxsize=10_000)  # a search looks at every unit again whenever one has moved
+def stand(measured: tuple[Measurement, ...], lattice: Lattice) -> Standing:
     """Tell where the edge of a unit may still lie.
 
     The bracket is that of `analysis.edges`, and what counts as too slow that of `analysis.slow`: a
@@ -189,8 +191,16 @@ def _kept_in_range(
 def _nearest(target: float, low: float, high: float, tried: Collection[int]) -> int | None:
     """Return the nearest rank strictly between two that was not tried, the milder of equals."""
     first, last = math.floor(low + _ROUNDING) + 1, math.ceil(high - _ROUNDING) - 1
-    free = [rank for rank in range(first, last + 1) if rank not in tried]
-    return min(free, key=lambda rank: (abs(rank - target), rank), default=None)
+    if first > last:
+        return None
+    start = min(max(math.ceil(target - 0.5), first), last)
+    for away in range(last - first + 1):
+        # On the side of the target first, where the two are not equally far.
+        near = (start - away, start + away) if start >= target else (start + away, start - away)
+        for rank in near:
+            if first <= rank <= last and rank not in tried:
+                return rank
+    return None
 
 
 def place_sentinel(

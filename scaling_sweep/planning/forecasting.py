@@ -20,9 +20,9 @@ from scaling_sweep.planning.units import Lattice, list_places, make_lattice
 from scaling_sweep.spec import BatchSizeValues, Bisection, BisectSearch, OptimizerSpec, SweepSpec
 from scaling_sweep.spec.axes import PositiveByOptimizer, PositiveRange
 
-# Simulated fits are slow next to the rest; three give a median (the width scatters by about 15 %
-# between worlds, measured by `python -m benchmarks.search`).
-_REPEATS = 3
+# Two worlds for each way: a person waits, and how wide intervals are differs more between plausible
+# truths than between the worlds of one (a guess).
+_REPEATS = 2
 _SECONDS_PER_HOUR = 3600
 
 

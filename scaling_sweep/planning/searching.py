@@ -126,7 +126,8 @@ def current_needs(
 
     if spec.bisection is None:
         raise ValueError("A grid is not searched by bisection.")
-    own = tuple(sorted((m for m in known if m.optimizer == optimizer.label), key=_by_id))
+    label = optimizer.label
+    own = tuple(sorted((item for item in known if item.optimizer == label), key=_by_id))
     precision, num_seeds = spec.bisection.precision, spec.seeds
     while True:
         needs = survey(spec, optimizer, num_seeds, own, in_flight)
@@ -165,7 +166,8 @@ def measure_precision(measured: tuple[Measurement, ...]) -> float | None:
     from analysis.tables import normalize_table
 
     table = normalize_table(tabulate(measured), "trials so far", {}).frame
-    (group,) = fit_results(Results(table, "trials so far")).groups
+    # A column that is not there: the best learning rate is not asked for.
+    (group,) = fit_results(Results(table, "trials so far"), loss_column="min_loss").groups
     if group.refused is not None or group.exponent_ci is None:
         return None
     low, high = group.exponent_ci

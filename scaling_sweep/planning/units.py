@@ -50,7 +50,10 @@ class Unit:
     @property
     def generation(self) -> int:
         """Which units of the place must be finished before this one begins: those of lower ones."""
-        return 0 if self.seed == 0 else 1 + int(math.log(self.seed, _GENERATION) + 1e-9)
+        generation, seeds = 0, self.seed
+        while seeds:
+            generation, seeds = generation + 1, seeds // _GENERATION
+        return generation
 
     def draw_lots(self, sweep_seed: int, num: int) -> tuple[float, ...]:
         """Draw numbers that depend on the unit alone.

@@ -245,7 +245,7 @@ def test_a_unit_stands_where_the_analysis_would_put_its_edge() -> None:
             )
             for trial in some
         ]
-        standing = stand(found, lattice)
+        standing = stand(tuple(found), lattice)
         edges = find_edges(tabulate(found))
         if not standing.met:
             assert edges == ()
