@@ -1,9 +1,8 @@
 """All figures of a study: drawn with a caption each, for the report and for files."""
 
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from html import escape
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +12,7 @@ from analysis.axes import AxisName, name_axes
 from analysis.columns import GROUP_COLUMNS
 from analysis.criteria import Criterion, judge
 from analysis.curvature_table import CurvatureTable
-from analysis.figures.canvas import render_svg, save_figure
+from analysis.figures.canvas import save_figure
 from analysis.figures.density import density_figure
 from analysis.figures.edges import edge_figure
 from analysis.figures.losses import compute_losses, loss_figure
@@ -64,12 +63,10 @@ class Picture:
     title: str
     caption: str
 
-    def _repr_html_(self) -> str:
-        image = b64encode(render_svg(self.figure).encode()).decode()
-        return (
-            f'<figure><img alt="{escape(self.title)}" src="data:image/svg+xml;base64,{image}">'
-            f"<figcaption>{escape(self.title)} {escape(self.caption)}</figcaption></figure>"
-        )
+    def _repr_png_(self) -> bytes:
+        image = BytesIO()
+        self.figure.savefig(image, format="png", dpi=110)
+        return image.getvalue()
 
 
 def judge_again(results: Results, criterion: Criterion | None) -> Results:
