@@ -56,7 +56,8 @@ def test_what_is_stored_is_read_back(folder: RunFolder) -> None:
 
     assert sorted(read.index) == sorted(IDS)
     expected = pd.concat([rows.results for rows in MEASURED]).set_index("trial_id")
-    expected = expected.drop(columns="damping")  # empty in all rows: not searched
+    empty = ["damping", "validation_loss", "validation_metric"]  # in all rows, so not kept
+    expected = expected.drop(columns=empty)
     pd.testing.assert_frame_equal(
         read.loc[expected.index, expected.columns], expected, check_dtype=False
     )

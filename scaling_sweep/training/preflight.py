@@ -85,7 +85,6 @@ def inspect_task(sweep: LoadedSweep, task: Task) -> TaskFacts:
     spec = sweep.spec
     check_against_task(sweep, task.num_examples)
     _check_method(sweep)
-    _check_recipe(sweep, task)
     try:
         loss, num_parameters = _first_loss(spec, task)
     except UserError:
@@ -108,6 +107,7 @@ def inspect_task(sweep: LoadedSweep, task: Task) -> TaskFacts:
             "it must be finite there",
             "task",
         )
+    _check_recipe(sweep, task)
     _check_curvature(sweep, task)
     return TaskFacts(
         task.num_examples, num_parameters, loss.item(), _max_copies(num_parameters, spec)

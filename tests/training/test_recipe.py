@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from scaling_sweep.errors import UserError
 from scaling_sweep.optimizers.sgd import sgd
 from scaling_sweep.spec import Recipe, Schedule
 from scaling_sweep.tasks.digits import digits_mlp
@@ -18,8 +19,10 @@ from scaling_sweep.tasks.metrics import accuracy
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.copies import Point, stack_points
 from scaling_sweep.training.engines import LoopEngine, VmapEngine
+from scaling_sweep.training.preflight import inspect_task
 from scaling_sweep.training.randomness import derive_seed
 from scaling_sweep.training.treatment import Treatment, why_not_treated
+from tests.run_cases import tiny_sweep
 from tests.training.cases import (
     batchnorm_net,
     by_trial,
@@ -397,6 +400,23 @@ def test_what_a_task_cannot_follow_is_refused(
         assert found is not None
         assert found[0] == expected[0]
         assert expected[1] in found[1]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("{batch_norm: batch}", "recipe.batch_norm: the model of task 'own' has no BatchNorm"),
+        ("{label_smoothing: 0.1}", "recipe.label_smoothing: the loss of task 'own' knows no"),
+    ],
+)
+def test_a_sweep_file_is_told_before_anything_trains(recipe: str, message: str) -> None:
+    """One line, at the recipe's place in the file."""
+    sweep = tiny_sweep({"seeds: 2": f"seeds: 2\nrecipe: {recipe}"})
+    with pytest.raises(UserError) as caught:
+        inspect_task(sweep, net_task())
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("tiny.yaml:")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_task_may_bring_its_own_smoothed_loss() -> None:
