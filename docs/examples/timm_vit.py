@@ -10,8 +10,6 @@ from scaling_sweep.tasks.task import Task
 def timm_vit(width: int = 32, depth: int = 2) -> Task:
     """Build the task; any name that timm.list_models() gives can stand here."""
     digits = load_digits()
-    # Torch's fused attention goes copy by copy in a stack; written out it goes for all at once.
-    timm.layers.set_fused_attn(False)
 
     def make_model() -> nn.Module:
         model: nn.Module = timm.create_model(

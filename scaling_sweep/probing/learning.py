@@ -106,21 +106,23 @@ def look_at_gradients(subject: Subject) -> tuple[Finding, ...]:
     model.train()
     frozen = [name for name, param in model.named_parameters() if not param.requires_grad]
     with forked_generators():
-        model.requires_grad_()
-        subject.task.loss(model(inputs), targets).backward()  # type: ignore[no-untyped-call]
+        loss = subject.task.loss(model(inputs), targets)
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
     findings = [_judge_gradients(model)]
     if frozen:
-        text = f"{_names(frozen)} say requires_grad=False, but trials train every parameter"
-        advice = "register them as buffers"
-        findings.append(Finding("frozen", Level.NOTE, text, advice))
+        text = f"{_names(frozen)} say requires_grad=False and stay as they begin"
+        findings.append(Finding("frozen", Level.OK, text))
     return tuple(findings)
 
 
 def _judge_gradients(model: nn.Module) -> Finding:
-    named = dict(model.named_parameters())
+    named = {name: param for name, param in model.named_parameters() if param.requires_grad}
     number = sum(param.numel() for param in named.values())
     if not named:
-        return Finding("gradients", Level.PROBLEM, "the model has no parameters", "give it some")
+        return Finding(
+            "gradients", Level.PROBLEM, "the model has no parameters to train", "give it some"
+        )
     broken = [n for n, p in named.items() if p.grad is not None and not p.grad.isfinite().all()]
     if broken:
         advice = "they must be finite before training: look for sqrt(0), log(0), 0/0"

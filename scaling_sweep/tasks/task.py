@@ -38,8 +38,8 @@ class Task:
             ``[num_items, ...]``; the shape must depend on the number of items only, so pad items
             of differing length to a fixed one.
         stream: ``stream(generator, batch_size)`` draws a fresh batch; None for finite data.
-        exact_loss: The loss over the whole population as a function of the parameters of one
-            model, where it is known; evaluation then uses it instead of an evaluation set.
+        exact_loss: The loss over the whole population as a function of the weights of one
+            model by name, where it is known; evaluation then uses it instead of an evaluation set.
         transform: ``transform(inputs, targets, generator)`` turns a batch as it is stored,
             ``[batch_size, ...]`` and already on the device, into what model and loss take. The
             generator, on the CPU, is the trial's own; it is None where nothing may be drawn:

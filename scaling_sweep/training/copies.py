@@ -18,7 +18,7 @@ class Point:
 
     Attributes:
         params: Trainable tensors by name.
-        buffers: The others, such as BatchNorm's running statistics.
+        buffers: The others: parameters that are frozen, BatchNorm's running statistics.
         state: The optimizer's state at that point; None to begin with a fresh one.
     """
 
@@ -28,11 +28,13 @@ class Point:
 
     @classmethod
     def of(cls, model: nn.Module) -> "Point":
-        """Copy the weights of a model."""
-        return cls(
-            {name: value.detach().clone() for name, value in model.named_parameters()},
-            {name: value.detach().clone() for name, value in model.named_buffers()},
-        )
+        """Copy the weights of a model; what has ``requires_grad=False`` stays as it is."""
+        params: Tensors = {}
+        others: Tensors = {}
+        for name, param in model.named_parameters():
+            (params if param.requires_grad else others)[name] = param.detach().clone()
+        others |= {name: value.detach().clone() for name, value in model.named_buffers()}
+        return cls(params, others)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch.func import functional_call, vmap
 from scaling_sweep.optimizers.curvature_rule import CurvatureRule
 from scaling_sweep.optimizers.rule import UpdateRule, move_copies
 from scaling_sweep.tasks.task import Task
+from scaling_sweep.training.attention import StackedAttention
 from scaling_sweep.training.copies import Copies, Tensors
 from scaling_sweep.training.curvature import (
     differentiate,
@@ -91,6 +92,7 @@ class VmapEngine:
         self._treatment = treatment
         self._training_loss = treatment.training_loss(task)
         self.refresh_every = rule.refresh_every if isinstance(rule, CurvatureRule) else None
+        self._attention = StackedAttention()
         self._objectives = vmap(self._objective)
         self._losses = vmap(self._evaluation, in_dims=(0, 0, None, None))
 
@@ -125,7 +127,9 @@ class VmapEngine:
         due = due_rule(self._rule, number)
         with self._treatment.computing(copies.lr.device):
             with twice_differentiable(due):
-                losses, buffers = self._objectives(params, copies.buffers, inputs, targets)
+                losses, buffers = self._attention.compute(
+                    lambda: self._objectives(params, copies.buffers, inputs, targets)
+                )
             # Copies share nothing, so the gradient of the sum is each copy's own, NaN or not.
             grads = differentiate(losses.sum(), params, twice=due is not None)
             if due is not None:
@@ -141,8 +145,9 @@ class VmapEngine:
         """Return each copy's loss on one shared batch, in evaluation mode."""
         self._treatment.set_mode(self._model, training=False)
         with torch.no_grad():
-            losses: Tensor = self._losses(copies.params, copies.buffers, inputs, targets)
-        return losses
+            return self._attention.compute(
+                lambda: self._losses(copies.params, copies.buffers, inputs, targets)
+            )
 
 
 class LoopEngine:

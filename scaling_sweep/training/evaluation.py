@@ -48,7 +48,8 @@ class Evaluator:
     def losses(self, copies: Copies, engine: Engine) -> Tensor:
         """Return the evaluation loss of each copy, shape ``[num_copies]``, float64 on the CPU."""
         if self._task.exact_loss is not None:
-            return vmap(self._task.exact_loss)(copies.params).double().cpu()
+            weights = {**copies.buffers, **copies.params}
+            return vmap(self._task.exact_loss)(weights).double().cpu()
         total = torch.zeros(len(copies), dtype=torch.float64)
         for stored in zip(
             torch.split(self._inputs, self._chunk),

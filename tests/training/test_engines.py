@@ -1,5 +1,6 @@
 """Which engine trains what: models that branch on data, draw random numbers, keep statistics."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from scaling_sweep.tasks.task import Task
 from scaling_sweep.training import choosing
 from scaling_sweep.training.copies import Copies, Point, stack_points
 from scaling_sweep.training.engines import LoopEngine, VmapEngine
-from scaling_sweep.training.pack import train_pack
+from scaling_sweep.training.pack import initial_model, train_pack
 from tests.training.cases import (
     Branching,
     batchnorm_net,
@@ -26,6 +27,7 @@ from tests.training.cases import (
     small_net,
     train_only,
 )
+from tests.training.test_reference import draw_indices
 
 CPU = torch.device("cpu")
 
@@ -113,8 +115,6 @@ def test_dropout_is_off_when_the_model_is_judged() -> None:
     """The initial loss is that of the model in evaluation mode, the mean of no masks."""
     task = net_task(dropout_net)
     result = train_only(make_spec(seeds=1), task)
-    from scaling_sweep.training.pack import initial_model
-
     model = initial_model(task, make_spec(), 0).eval()
     inputs, targets = features()
     expected = task.loss(model(inputs), targets).item()
@@ -208,3 +208,67 @@ def test_shared_and_unused_weights_train() -> None:
         finals[engine] = [record.final_loss for record in result.records]
         assert all(record.final_loss < record.initial_loss for record in result.records)
     assert finals["vmap"] == pytest.approx(finals["loop"], rel=1e-5)
+
+
+class FusedAttention(nn.Module):
+    """Two tokens of two features that attend to each other in one call of torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 12)
+        self.out = nn.Linear(8, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Attend."""
+        query, key, value = self.linear(inputs.view(-1, 2, 2)).unsqueeze(1).chunk(3, -1)
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value)
+        outputs: Tensor = self.out(mixed.flatten(1))
+        return outputs
+
+
+def test_fused_attention_trains_as_a_stack_without_a_word() -> None:
+    """Where torch would warn that it loops over copies, attention is written out instead."""
+    finals = {}
+    for engine in ("vmap", "loop"):
+        result = train_only(make_spec(engine=engine), net_task(FusedAttention))
+        finals[engine] = [record.final_loss for record in result.records]
+
+    assert finals["vmap"] == pytest.approx(finals["loop"], rel=1e-5)
+
+
+def test_other_warnings_of_a_stacked_model_are_heard() -> None:
+    """Only what is mended is kept quiet: a model's own warning is heard."""
+
+    def warning_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        warnings.warn("mind the gap", UserWarning, stacklevel=1)
+        return nn.functional.mse_loss(outputs, targets)
+
+    task = replace(net_task(), loss=warning_loss)
+    with pytest.warns(UserWarning, match="mind the gap"):
+        assert train_only(make_spec(engine="vmap"), task).engine == "vmap"
+
+
+@pytest.mark.parametrize("engine", ["vmap", "loop"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_frozen_parameters_stay_as_they_begin(engine: str, optimizer: str) -> None:
+    """What has requires_grad=False is used and never moved, as torch.optim leaves it alone."""
+
+    def half_frozen() -> nn.Module:
+        net = small_net()
+        next(net.children()).requires_grad_(requires_grad=False)
+        return net
+
+    task, spec = net_task(half_frozen), make_spec([optimizer], engine=engine, seeds=1)
+    result = train_only(spec, task)
+
+    for lr, record in zip((0.05, 0.2), result.records, strict=True):
+        model = initial_model(task, spec, 0)
+        kinds = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
+        stepper = kinds[optimizer]([p for p in model.parameters() if p.requires_grad], lr)
+        inputs, targets = features()
+        for index in draw_indices(len(inputs), 8, 24, 0, "replacement"):
+            stepper.zero_grad()
+            task.loss(model(inputs[index]), targets[index]).backward()
+            stepper.step()
+        expected = task.loss(model(inputs), targets).item()
+        assert record.final_loss == pytest.approx(expected, rel=1e-4)
