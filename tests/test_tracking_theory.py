@@ -1,5 +1,7 @@
 """Theory in W&B: the numbers of real offline runs against formulas and against the report."""
 
+import json
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +20,7 @@ from scaling_sweep.rows import rows_of_failure
 from scaling_sweep.spec import SweepSpec
 from scaling_sweep.tracking import open_tracker
 from scaling_sweep.tracking.cells import plain_key
+from scaling_sweep.tracking.dashboard import Subject, render_json
 from scaling_sweep.tracking.findings import find_findings
 from tests.analysis.curvature_cases import TOP, make_table
 from tests.wandb_files import RunFile, read_runs
@@ -165,6 +168,27 @@ def test_without_curvature_there_is_no_theory(fitted: tuple[Fit, Results]) -> No
     for findings in find_findings(*fitted, None):
         assert not [key for key in findings.summary if key.startswith("theory")]
         assert not [table.name for table in findings.tables if "theor" in table.name]
+
+
+def test_every_line_of_a_group_is_drawn_in_a_panel(fitted: tuple[Fit, Results]) -> None:
+    """What a dashboard asks for is there, and no measured edge, law or theory is left out."""
+    text = render_json(Subject("", "p", SPEC.name))
+    patterns = [
+        re.compile(json.loads(f'"{p}"')) for p in re.findall(r'"metricRegex": "(.*)"', text)
+    ]
+    media = set(re.findall(r'"figures/(\w+)"', text))
+    tables = set(re.findall(r'"tables/(\w+)"', text))
+    columns = set(re.findall(r'"summary:(\w+)"', text))
+
+    for findings in find_findings(*fitted, None, CURVATURE):
+        lines = {series.name for series in findings.series}
+        assert len(patterns) >= 2
+        assert not [name for name in lines if not any(p.match(name) for p in patterns)]
+        assert all(any(p.match(name) for name in lines) for p in patterns)
+        assert {series.axis for series in findings.series} == {"curves/batch_size"}
+        assert media <= {picture.name.removeprefix("figures/") for picture in findings.pictures}
+        assert tables <= {table.name.removeprefix("tables/") for table in findings.tables}
+        assert columns <= set(findings.summary)
 
 
 def test_silence_is_said(fitted: tuple[Fit, Results]) -> None:

@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "Run a sweep file; the same command resumes it, a longer file extends it.",
     "status": "Say how far a run is.",
     "publish": "Mirror a finished or interrupted run to Weights & Biases.",
+    "dashboard": "Make a workspace and a report of a study in Weights & Biases.",
     "fit": "Fit laws to a table of trials and hold the exponents against theory.",
     "recommend": "Recommend a learning rate for a batch size from measured edges.",
     "new-task": "Write a task of your own to begin with, and a sweep file beside it.",

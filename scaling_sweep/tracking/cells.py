@@ -81,7 +81,8 @@ def unfold_charts(charts: Iterable[Chart]) -> Iterator[Series]:
         charts: Of one group; a line that stands in several of them is taken from the first.
 
     Yields:
-        ``curves/<label>`` over the charts' axis, ``curves/batch_size`` or ``curves/lr_b``.
+        ``curves/<label>``, or ``theories/<label>`` for what the theory's chart adds, over
+        ``curves/batch_size`` or ``curves/lr_b``.
 
     Example:
         >>> line = Line("power law", x=[0.0, 3.0], y=[-1.0, 0.0])
@@ -91,12 +92,13 @@ def unfold_charts(charts: Iterable[Chart]) -> Iterator[Series]:
     seen = set()
     for chart in charts:
         axis = f"curves/{plain_key(chart.xname.removeprefix('log2'))}"
+        of = "theories" if chart.name == "charts/theory" else "curves"
         for line in chart.lines:
-            name = f"curves/{plain_key(line.label)}"
-            if name in seen:
+            label = plain_key(line.label)
+            if label in seen:
                 continue
-            seen.add(name)
+            seen.add(label)
             # Whole steps from the last point on, so that it is always among them.
             every = -math.ceil(len(line.x) / _POINTS_OF_A_SERIES)
             x, y = list(line.x)[::every][::-1], list(line.y)[::every][::-1]
-            yield Series(axis, name, [2.0**v for v in x], [10.0**v for v in y])
+            yield Series(axis, f"{of}/{label}", [2.0**v for v in x], [10.0**v for v in y])

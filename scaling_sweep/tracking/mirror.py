@@ -67,7 +67,7 @@ class Mirror:
         self._online = online
         self._finish_timeout_s = finish_timeout_s
         self.complete = True
-        if online and (obstacle := _find_obstacle(wandb.setup().settings.base_url)):
+        if online and (obstacle := find_obstacle(wandb.setup().settings.base_url)):
             self._go_offline(obstacle)
 
     def take(self, message: Message) -> None:
@@ -88,7 +88,7 @@ class Mirror:
         except self._wandb.Error as error:
             if not self._online:
                 raise
-            self._go_offline(_first_line(error))
+            self._go_offline(first_line(error))
             run = self._start(group)
         run.define_metric("*", step_metric="packs_done")
         self._runs[group.group] = run
@@ -102,7 +102,7 @@ class Mirror:
     def _start(self, group: GroupRun) -> Any:  # noqa: ANN401  # wandb is optional
         return self._wandb.init(
             mode="online" if self._online else "offline",
-            project=os.environ.get("WANDB_PROJECT", DEFAULT_PROJECT),
+            project=find_project(),
             group=group.study[:_MAX_NAME],
             job_type="sweep",
             name=group.name[:_MAX_NAME],
@@ -218,10 +218,21 @@ def _settings(wandb: Any, finish_timeout_s: float) -> Any:  # noqa: ANN401
     return wandb.Settings(**{name: value for name, value in wanted.items() if name in known})
 
 
-def _find_obstacle(base_url: str) -> str | None:
+def find_project() -> str:
+    """Return the project that runs go to: what ``WANDB_PROJECT`` says, else ours."""
+    return os.environ.get("WANDB_PROJECT", DEFAULT_PROJECT)
+
+
+def find_obstacle(base_url: str) -> str | None:
     """Return why a server cannot be reached, None when anything at all answers.
 
     wandb would find out too, but only after many retries.
+
+    Args:
+        base_url: The server.
+
+    Returns:
+        One line.
     """
     try:
         with urllib.request.urlopen(base_url, timeout=_PREFLIGHT_S):
@@ -231,13 +242,20 @@ def _find_obstacle(base_url: str) -> str | None:
     except urllib.error.URLError as error:
         if "certificate" in str(error.reason).lower():
             return None  # W&B has certificates of its own: let it try.
-        return f"{base_url}: {_first_line(error.reason)}"
+        return f"{base_url}: {first_line(error.reason)}"
     except (OSError, ValueError) as error:
-        return f"{base_url}: {_first_line(error)}"
+        return f"{base_url}: {first_line(error)}"
 
 
-def _first_line(error: object) -> str:
-    """Return the first line of an error, without the API key should it be quoted there."""
+def first_line(error: object) -> str:
+    """Return the first line of an error, without the API key should it be quoted there.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        The line, or the error's kind where it has none.
+    """
     text = (str(error).splitlines() or [type(error).__name__])[0]
     key = os.environ.get("WANDB_API_KEY")
     return text.replace(key, "***") if key else text
@@ -297,7 +315,7 @@ def main() -> None:
             mirror.take(Close(1))  # The sweep was killed.
     except Exception as error:  # whatever it is, a person gets one line
         tell(
-            f"Weights & Biases stopped ({type(error).__name__}: {_first_line(error)}); "
+            f"Weights & Biases stopped ({type(error).__name__}: {first_line(error)}); "
             "the run folder has everything."
         )
         sys.exit(1)
