@@ -57,6 +57,9 @@ def split_groups(frame: pd.DataFrame) -> Iterator[tuple[GroupKey, pd.DataFrame]]
     Yields:
         What the trials of a group share, and its rows; in the order of the keys.
     """
+    # Rows of a run begun before there were recipes have none, beside later ones that have.
+    recipes = frame["recipe"].fillna("plain") if "recipe" in frame else "plain"
+    frame = frame.assign(recipe=recipes)
     for values, rows in frame.groupby(list(GROUP_COLUMNS), sort=True):
         task, method, optimizer, start, horizon, recipe = (str(value) for value in values)
         axes = name_axes(rows)

@@ -12,7 +12,14 @@ from scipy import stats
 from analysis.columns import COLUMN_NAMES
 from analysis.criteria import parse_criterion
 from analysis.formatting import group_title
-from analysis.groups import Fit, find_naive_slope, fit_results, to_json, write_fit_json
+from analysis.groups import (
+    Fit,
+    find_naive_slope,
+    fit_results,
+    split_groups,
+    to_json,
+    write_fit_json,
+)
 from analysis.results import Results
 from analysis.sentences import describe_setting
 from analysis.simulate import Design, simulate_table
@@ -365,6 +372,17 @@ def test_recipes_are_fitted_apart_and_named() -> None:
     assert "recipe" not in describe_setting(keys[1])
     assert any("Trained with clip_norm=1" in warning for warning in groups[0].warnings)
     assert not any("Trained with" in warning for warning in groups[1].warnings)
+
+
+def test_rows_of_before_there_were_recipes_are_plain() -> None:
+    """Without the column, or with it empty in the older rows, they are of the plain group."""
+    table = normalize_table(simulate(), "x", {}).frame
+    half = len(table) // 2
+    mixed = table.assign(recipe=[None] * half + ["plain"] * (len(table) - half))
+    for frame in (table.drop(columns="recipe"), mixed):
+        [(key, rows)] = split_groups(frame)
+        assert key.recipe == "plain"
+        assert len(rows) == len(table)
 
 
 def test_a_plain_group_is_called_as_before_there_were_recipes() -> None:
