@@ -58,7 +58,8 @@ def _compare_engines(subject: Subject) -> float:
     batch = subject.batches([0, 1]).draw([0, 1])
     model, task, rule = subject.model(), subject.task, subject.rule()
     outcomes = []
-    for engine in (VmapEngine(model, task, rule), LoopEngine(model, task, rule)):
+    stacked = VmapEngine(model, task, rule)
+    for engine in (stacked, LoopEngine(model, task, rule, attention=stacked.attention)):
         copies = subject.copies(_NUM_COPIES)
         losses = take_step(engine, copies, (batch[0].clone(), batch[1]))
         outcomes.append([losses, *copies.params.values()])

@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -27,6 +28,10 @@ class StackedAttention:
     def __init__(self) -> None:
         self._is_written_out: bool | None = None
 
+    def as_in_stack(self) -> AbstractContextManager[None]:
+        """Return a context for one model alone that has attention rounded as its stack does."""
+        return sdpa_kernel(SDPBackend.MATH) if self._is_written_out else nullcontext()
+
     def compute(self, stacked: Callable[[], T]) -> T:
         """Return what a stacked forward pass returns.
 
@@ -38,9 +43,7 @@ class StackedAttention:
         """
         if self._is_written_out is None:
             return self._compute_first(stacked)
-        if not self._is_written_out:
-            return stacked()
-        with sdpa_kernel(SDPBackend.MATH):
+        with self.as_in_stack():
             return stacked()
 
     def _compute_first(self, stacked: Callable[[], T]) -> T:

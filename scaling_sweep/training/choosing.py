@@ -65,8 +65,8 @@ def choose_engine(
     Raises:
         UserError: If vmap is demanded of a model that cannot be stacked.
     """
-    loop = LoopEngine(model, task, rule, treatment)
     stacked = VmapEngine(model, task, rule, treatment)
+    loop = LoopEngine(model, task, rule, treatment, stacked.attention)
     if wanted == "loop":
         return loop
     random = is_random(model, task, batch.inputs[0], batch.targets[0])

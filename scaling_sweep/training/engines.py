@@ -92,7 +92,7 @@ class VmapEngine:
         self._treatment = treatment
         self._training_loss = treatment.training_loss(task)
         self.refresh_every = rule.refresh_every if isinstance(rule, CurvatureRule) else None
-        self._attention = StackedAttention()
+        self.attention = StackedAttention()
         self._objectives = vmap(self._objective)
         self._losses = vmap(self._evaluation, in_dims=(0, 0, None, None))
 
@@ -127,7 +127,7 @@ class VmapEngine:
         due = due_rule(self._rule, number)
         with self._treatment.computing(copies.lr.device):
             with twice_differentiable(due):
-                losses, buffers = self._attention.compute(
+                losses, buffers = self.attention.compute(
                     lambda: self._objectives(params, copies.buffers, inputs, targets)
                 )
             # Copies share nothing, so the gradient of the sum is each copy's own, NaN or not.
@@ -145,7 +145,7 @@ class VmapEngine:
         """Return each copy's loss on one shared batch, in evaluation mode."""
         self._treatment.set_mode(self._model, training=False)
         with torch.no_grad():
-            return self._attention.compute(
+            return self.attention.compute(
                 lambda: self._losses(copies.params, copies.buffers, inputs, targets)
             )
 
@@ -158,6 +158,7 @@ class LoopEngine:
         task: Gives the loss.
         rule: The optimizer.
         treatment: What the sweep's recipe does within a step.
+        attention: That of a stack this engine might stand in for, to round as it does.
 
     Raises:
         ValueError: If the treatment asks for label smoothing and the task's loss knows none.
@@ -171,7 +172,9 @@ class LoopEngine:
         task: Task,
         rule: UpdateRule,
         treatment: Treatment = PLAIN_TREATMENT,
+        attention: StackedAttention | None = None,
     ) -> None:
+        self._attention = attention or StackedAttention()
         self._model = model
         self._task = task
         self._rule = rule
@@ -210,7 +213,7 @@ class LoopEngine:
             for moment, values in copies.state.items()
         }
         with self._treatment.computing(inputs.device):
-            with twice_differentiable(due):
+            with self._attention.as_in_stack(), twice_differentiable(due):
                 loss = self._objective(params, _row(copies.buffers, row), inputs, targets)
             found = differentiate(loss, params, twice=due is not None)
             grads = {name: grad.unsqueeze(0) for name, grad in found.items()}
@@ -255,7 +258,7 @@ class LoopEngine:
         # Where BatchNorm takes the batch's statistics even now, it would write them down.
         keeps = self._treatment.batch_norm != "batch"
         found = []
-        with torch.no_grad(), forked_generators():
+        with torch.no_grad(), forked_generators(), self._attention.as_in_stack():
             for row in range(len(copies)):
                 # A model that draws even now draws the same for every copy.
                 torch.manual_seed(_EVALUATION_NOISE)
