@@ -90,7 +90,7 @@ def test_edges_and_exponents_are_tables(table: Path) -> None:
 
     edges, exponents = study.edges(name), study.exponents()
 
-    assert edges["lr_max"].tolist() == [edge.lr_max for edge in study.group(name).edges]
+    assert edges["lr_max"].tolist() == [edge.median for edge in study.group(name).edges]
     assert exponents["exponent"].tolist() == [group.exponent for group in study.groups]
 
 
