@@ -14,7 +14,8 @@ replayed: each trial it asks for is looked up in a finished grid run, and costs 
 * TPE: Optuna's sampler, asked for the largest stable rate of the same range, 8, 16 and 32 trials an
   edge; where Optuna is not installed it is left out.
 
-    python -m benchmarks.search [--repeats 12] [--only METHOD] [--digits runs/digits/results.parquet]
+    python -m benchmarks.search [--repeats 12] [--only METHOD]
+    python -m benchmarks.search --repeats 0 --digits runs/digits/results.parquet
 """
 
 import argparse

@@ -15,10 +15,11 @@ import pandas as pd
 import pytest
 import torch
 
+from analysis.edges import find_edges
 from analysis.results import read_results
 from scaling_sweep import running
 from scaling_sweep.errors import UserError
-from scaling_sweep.planning import plan_packs
+from scaling_sweep.planning import PackLimits, Search, plan_packs, read_measurements
 from scaling_sweep.rows import PackRows, rows_of_result
 from scaling_sweep.running import run_sweep
 from scaling_sweep.spec import LoadedSweep, load_sweep
@@ -219,6 +220,29 @@ def test_a_sweep_runs_from_file_to_table_once(
     with pytest.raises(UserError, match=r"^horizon was 20 steps, now 30 steps"):
         run()
     assert study.table().equals(table)
+
+
+@pytest.mark.usefixtures("_on_one_ray")
+def test_a_bisection_asks_as_packs_return_and_is_finished_once(study: Study) -> None:
+    """On Ray the search asks for the trials it asks for in this process; again, for none."""
+    study.rewrite("lr: {values: [0.01, 0.1, 1.0e+10]}", "lr: {min: 0.02, max: 4, per_octave: 2}")
+    study.rewrite("engine: vmap", "engine: vmap\nsearch: {bisect: {resolution: 1.5}}")
+    torch.set_num_threads(1)
+    spec = study.load().spec
+    task = load_task(spec.task.name, spec.task.args, (str(study.path.parent),))
+    search, here = Search(spec, PackLimits(task.num_examples)), []
+    while packs := search.next_packs(read_measurements(pd.concat(here)) if here else ()):
+        here += [rows_of_result(train_pack(pack, spec, task)).results for pack in packs]
+
+    assert run_sweep(study.load(), study.out, "local", Silent()).complete
+
+    assert_same_rows(study.table(), pd.concat(here))
+    edges = find_edges(study.table())
+    assert len(edges) == 6
+    assert all(1 < edge.diverged / edge.stable <= 1.5 for edge in edges)
+    again = Silent()
+    assert run_sweep(study.load(), study.out, "local", again).complete
+    assert again.planned == [(0, len(study.table()))]
 
 
 def test_an_extended_sweep_runs_only_what_is_new(
