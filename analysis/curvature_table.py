@@ -1,7 +1,6 @@
 """The table of measured curvature that lies beside the results: ``curvature.parquet``."""
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from analysis.curvature_summaries import (
 )
 from analysis.errors import AnalysisError
 from analysis.theory.inputs import CurvatureSummary
+from analysis.whole_files import write_whole
 
 __all__ = [
     "CurvatureFacts",
@@ -154,12 +154,9 @@ def write_curvature(table: CurvatureTable, path: Path | str) -> None:
     rows = [*(_value_record(row) for row in table.numbers), *map(_density_record, table.spectra)]
     facts = json.dumps(asdict(table.facts), sort_keys=True)
     metadata = {_VERSION_KEY: str(CURVATURE_VERSION), _FACTS_KEY: facts}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA.with_metadata(metadata)), temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, _SCHEMA.with_metadata(metadata)), buffer)
+    write_whole(path, buffer.getvalue().to_pybytes())
 
 
 def _value_record(row: ValueRow) -> dict[str, object]:
@@ -189,13 +186,13 @@ def read_curvature(path: Path | str) -> CurvatureTable:
     """
     path = Path(path)
     table = _read_file(path)
-    records = table.select(_SCHEMA.names).to_pylist()
     try:
+        records = table.select(_SCHEMA.names).to_pylist()
         values = tuple(_to_value(r) for r in records if r["quantity"] != Quantity.DENSITY)
         spectra = tuple(_to_density(r) for r in records if r["quantity"] == Quantity.DENSITY)
         stored = json.loads(table.schema.metadata[_FACTS_KEY])
         facts = CurvatureFacts(**{**stored, "notes": tuple(stored.get("notes", ()))})
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, pa.ArrowException) as error:
         raise AnalysisError(f"{path} is no table of curvature ({error}): measure again") from error
     _refuse_repeats(path, values)
     return CurvatureTable(values, spectra, facts, str(path))
@@ -205,7 +202,8 @@ def _read_file(path: Path) -> pa.Table:
     """Return the raw table, of our making and version."""
     try:
         table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
         what = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else "empty"
         raise AnalysisError(
             f"{path} cannot be read as parquet ({what}): it may be torn; measure again"

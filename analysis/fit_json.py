@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,12 @@ from analysis.axes import LR_AXIS, Axis, AxisName
 from analysis.joint_laws import natural_parameters
 from analysis.optimal_summaries import OptimalFit, OptimalLR
 from analysis.summaries import Check, Exponents, Fit, GroupFit, LawFit, MedianEdge
+from analysis.whole_files import write_whole
 
 FIT_SCHEMA = 1
+
+# What JSON may hold as it is, but a terminal that shows it would obey; json escapes the others.
+_CONTROL = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def _number(value: float | None) -> float | None:
@@ -175,7 +180,9 @@ def write_fit_json(fit: Fit, path: Path | str) -> None:
         path: Where to write; replaced when it exists.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
     text = json.dumps(to_json(fit), indent=2, ensure_ascii=False, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, (_CONTROL.sub(_escape, text) + "\n").encode())
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"

@@ -30,6 +30,7 @@ from analysis.results import Results
 from analysis.summaries import Fit, GroupFit, Outcome
 from analysis.sweep_text import find_criterion, find_name, find_question
 from analysis.theory_view import TheoryView, view_theory
+from analysis.whole_files import write_whole
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -123,7 +124,8 @@ def write_report(
         criterion: How the trials were judged again, None when by the table's own verdicts.
         curvature: Measured curvature of the task, None when there is none.
     """
-    path.write_text(render_report(fit, results, curves, criterion, curvature), encoding="utf-8")
+    page = render_report(fit, results, curves, criterion, curvature)
+    write_whole(path, page.encode("utf-8", "replace"))
 
 
 def render_report(

@@ -1,7 +1,6 @@
 """The table of trials: read it from anywhere, check it, write it whole or not at all."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 
 from analysis.columns import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, Column
 from analysis.tables import ResultsError, normalize_table
+from analysis.whole_files import write_whole
 
 __all__ = [
     "COLUMNS",
@@ -83,12 +83,9 @@ def write_results(
         metadata[_SWEEP_KEY] = sweep_text.encode()
     if environment is not None:
         metadata[_ENVIRONMENT_KEY] = json.dumps(dict(environment), sort_keys=True).encode()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        pq.write_table(table.replace_schema_metadata(metadata), temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(metadata), buffer)
+    write_whole(path, buffer.getvalue().to_pybytes())
 
 
 def _to_arrow(frame: pd.DataFrame, column: Column) -> pa.Array:
@@ -122,15 +119,34 @@ def read_results(path: Path | str, rename: Mapping[str, str] | None = None) -> R
     frame, metadata = _read_file(path)
     _check_schema(path, metadata)
     table = normalize_table(frame, str(path), dict(rename or {}), own=_SCHEMA_KEY in metadata)
-    sweep = metadata.get(_SWEEP_KEY)
-    environment = metadata.get(_ENVIRONMENT_KEY)
     return Results(
         frame=table.frame,
         source=str(path),
-        sweep_text=None if sweep is None else sweep.decode(),
-        environment=None if environment is None else json.loads(environment),
+        sweep_text=_read_text(path, metadata.get(_SWEEP_KEY)),
+        environment=_read_environment(path, metadata.get(_ENVIRONMENT_KEY)),
         warnings=table.warnings,
     )
+
+
+def _read_text(path: Path, stored: bytes | None) -> str | None:
+    """Return a text from the metadata."""
+    try:
+        return None if stored is None else stored.decode()
+    except UnicodeDecodeError as error:
+        raise ResultsError(f"{path} has a sweep file that is no text: write it again") from error
+
+
+def _read_environment(path: Path, stored: bytes | None) -> dict[str, Any] | None:
+    """Return what the trials ran on from the metadata."""
+    if stored is None:
+        return None
+    try:
+        environment = json.loads(stored)
+    except (ValueError, RecursionError):
+        environment = None
+    if not isinstance(environment, dict):
+        raise ResultsError(f"{path} has an environment that is no JSON object: write it again")
+    return environment
 
 
 def _read_file(path: Path) -> tuple[pd.DataFrame, dict[bytes, bytes]]:
@@ -147,7 +163,9 @@ def _read_file(path: Path) -> tuple[pd.DataFrame, dict[bytes, bytes]]:
         if path.suffix == ".csv":
             return pd.read_csv(path), {}
         table = pq.read_table(path)
-        return table.to_pandas(), dict(table.schema.metadata or {})
+        table.validate(full=True)
+        # What pandas noted beside the columns may be anything; the columns say enough.
+        return table.to_pandas(ignore_metadata=True), dict(table.schema.metadata or {})
     except (pa.ArrowException, ValueError, OSError) as error:
         # pandas' parser and decoding errors are ValueErrors.
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no content"
@@ -164,12 +182,13 @@ def _check_schema(path: Path, metadata: Mapping[bytes, bytes]) -> None:
     version = metadata[_SCHEMA_KEY].decode(errors="replace")
     if version == str(SCHEMA_VERSION):
         return
-    newer = version.isdigit() and int(version) > SCHEMA_VERSION
+    newer = version.isdecimal() and len(version) < 9 and int(version) > SCHEMA_VERSION
+    shown = version[:20] or "no version"
     remedy = (
         "update scaling-sweep to read it"
         if newer
         else "run the sweep again with this version, or export the table as .csv"
     )
     raise ResultsError(
-        f"{path} has schema {version}, this version reads schema {SCHEMA_VERSION}: {remedy}"
+        f"{path} has schema {shown}, this version reads schema {SCHEMA_VERSION}: {remedy}"
     )

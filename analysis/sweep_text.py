@@ -64,7 +64,9 @@ def find_criterion(sweep_text: str) -> Criterion:
     block = re.search(r"^stability:.*\n?(?:[ \t]+.*\n?|[ \t]*#.*\n?)*", sweep_text, re.MULTILINE)
     text = re.sub(r"#.*", "", block[0]) if block else ""
     default = Criterion()
-    ratio = re.search(r"\bmax_loss_ratio:\s*([\d.]+(?:e[+-]?\d+)?)", text, re.IGNORECASE)
+    ratio = re.search(
+        r"\bmax_loss_ratio:\s*([0-9]+\.?[0-9]*(?:e[+-]?[0-9]{1,2})?)", text, re.IGNORECASE
+    )
     kind = re.search(r"\bmeasure:\s*['\"]?(final|peak|finite)\b", text)
     reference = re.search(r"\breference:\s*['\"]?(initial|start)\b", text)
     return Criterion(

@@ -18,6 +18,8 @@ _ALIASES = {
     "damping": ("eps", "epsilon", "lambda", "tikhonov", "ridge"),
     "verdict": ("status", "outcome", "state", "result"),
 }
+# Beyond it doubles skip whole numbers, and a float64 that was one is no longer to be trusted.
+_LARGEST_WHOLE = 2**53
 _TRUE_WORDS, _FALSE_WORDS = {"true", "yes", "1", "1.0"}, {"false", "no", "0", "0.0"}
 
 
@@ -218,6 +220,12 @@ def _to_numbers(raw: pd.Series, source: str, column: Column) -> pd.Series:
         )
     if column.dtype == "float64":
         return numbers.astype("float64")
+    large = numbers.abs() > _LARGEST_WHOLE
+    if large.any():
+        raise ResultsError(
+            f"{source}: {column.name} in {_row(large.fillna(False))} is "
+            f"{numbers[large].iloc[0]:g}, it must be a whole number up to {_LARGEST_WHOLE}"
+        )
     fraction = (numbers.fillna(0) % 1 != 0) | np.isinf(numbers.fillna(0))
     if fraction.any():
         raise ResultsError(

@@ -17,6 +17,8 @@ from scaling_sweep.errors import UserError
 from scaling_sweep.rows import PackRows
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from analysis.curvature_table import CurvatureTable
 
 _CURVE_COLUMNS = {"step": "curve_step", "loss": "curve_loss"}
@@ -237,8 +239,14 @@ class RunFolder:
             UserError: If the disk is full or the folder not writable.
         """
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        if not path.parent.resolve().is_relative_to(self.path.resolve()):
+            raise UserError(
+                f"{path.parent} is a link that leads out of the run folder; delete it, or write "
+                "another --out"
+            )
         try:
-            with temporary.open("wb") as file:
+            temporary.unlink(missing_ok=True)
+            with temporary.open("xb") as file:  # x: fails at a link instead of following it
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -296,10 +304,31 @@ def read_part(path: Path, curves: bool = True) -> pd.DataFrame:
     try:
         with pq.ParquetFile(path) as part:
             kept = [name for name in part.schema_arrow.names if curves or name not in _CURVES]
-            frame: pd.DataFrame = part.read(kept).to_pandas()
-    except (pa.ArrowException, OSError) as error:
+            table = part.read(kept)
+        table.validate(full=True)
+        _check_part(table)
+        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        what = str(error).strip().partition("\n")[0] or "no content"
         raise UserError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); delete it and run the same "
+            f"{path} cannot be read ({what}); delete it and run the same "
             "command again to train its trials anew"
         ) from error
     return frame
+
+
+def _check_part(table: "pa.Table") -> None:
+    """Raise a ValueError where a part lacks what every part of this program has."""
+    from pyarrow import types
+
+    for names, kinds in (
+        (("trial_id", "verdict", "optimizer"), (types.is_string, types.is_large_string)),
+        (("batch_size", "seed"), (types.is_integer,)),
+        (("lr",), (types.is_floating,)),
+    ):
+        for name in names:
+            place = table.schema.get_field_index(name)
+            if place < 0 or not any(is_kind(table.schema.field(place).type) for is_kind in kinds):
+                raise ValueError(f"it has no column {name} as this program writes it")
+            if table.column(place).null_count:
+                raise ValueError(f"it has rows without {name}")

@@ -182,6 +182,11 @@ class Study:
             write_report(self.fit, self.results, self.curves, report, *beside)
             if figures:
                 pictures = folder / "figures"
+                if pictures.is_symlink():
+                    raise UserError(
+                        f"{pictures} is a link and may lead anywhere; delete it, or write to "
+                        "another folder"
+                    )
                 save_figures(self.fit, self.results, self.curves, pictures, figures, *beside)
         except OSError as error:
             raise UserError(

@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.formatting import format_number
+from analysis.whole_files import write_whole
 
 # Blue and orange are told apart by every common kind of colour blindness; the blue is also darker,
 # so that a grey print keeps the difference. Variations on Okabe & Ito 2008, chosen by eye.
@@ -177,6 +178,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     if kind not in FORMATS:
         raise ValueError(f"Figures are written as {', '.join(FORMATS)}, got {kind or 'no ending'}.")
     if kind == "svg":
-        path.write_text(render_svg(figure), encoding="utf-8")
+        write_whole(path, render_svg(figure).encode())
         return
-    figure.savefig(path, format=kind, dpi=PNG_DPI)
+    buffer = BytesIO()
+    figure.savefig(buffer, format=kind, dpi=PNG_DPI)
+    write_whole(path, buffer.getvalue())

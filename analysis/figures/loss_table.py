@@ -32,11 +32,19 @@ def read_curves(path: Path) -> pd.DataFrame:
         AnalysisError: If it is no parquet file, or lacks a column.
     """
     try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise AnalysisError(f"{path} is no parquet file of loss curves: {error}") from error
-    missing = [name for name in CURVES_SCHEMA.names if name not in file.schema_arrow.names]
-    if missing:
-        raise AnalysisError(f"{path} lacks the column {missing[0]!r} of a table of curves.")
-    frame: pd.DataFrame = file.read(columns=CURVES_SCHEMA.names).to_pandas()
+        with pq.ParquetFile(path) as file:
+            missing = [name for name in CURVES_SCHEMA.names if name not in file.schema_arrow.names]
+            if missing:
+                raise AnalysisError(f"{path} lacks the column {missing[0]!r} of a table of curves.")
+            table = file.read(columns=CURVES_SCHEMA.names)
+        table.validate(full=True)
+        # Types too: a text or a number too large would else come up while a figure is drawn.
+        frame: pd.DataFrame = table.cast(CURVES_SCHEMA).to_pandas(ignore_metadata=True)
+    except AnalysisError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        what = str(error).strip().partition("\n")[0] or "no content"
+        raise AnalysisError(
+            f"{path} is no parquet file of loss curves ({what}): delete it, or assemble it again"
+        ) from error
     return frame

@@ -6,8 +6,26 @@ from typing import ParamSpec, TypeVar
 
 import click
 
+from analysis.plain_text import plain_line
+
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def one_line(error: Exception) -> str:
+    r"""Return an error as the one line that is shown.
+
+    Args:
+        error: A mistake that a person can mend.
+
+    Returns:
+        Its message; what strings of a file brought into it can no longer move a cursor.
+
+    Example:
+        >>> one_line(ValueError("no column \x1b[2J"))
+        'no column �[2J'
+    """
+    return plain_line(str(error))
 
 
 def plain_errors(function: Callable[P, R]) -> Callable[P, R]:
@@ -28,6 +46,6 @@ def plain_errors(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except (UserError, AnalysisError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(one_line(error)) from error
 
     return wrapped

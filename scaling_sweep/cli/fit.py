@@ -64,13 +64,12 @@ def command(
     if as_json:
         click.echo(fit_json.read_text(), nl=False)
         return
-    from rich.console import Console
-
+    from scaling_sweep.cli.console import plain_console
     from scaling_sweep.cli.showing import show_fit
     from scaling_sweep.cli.showing_theory import show_theory
 
-    console = Console(highlight=False)
+    console = plain_console()
     show_fit(study.fit, console)
     if study.curvature is not None:
         show_theory(study.fit, study.curvature, console)
-    console.print(f"Written: {fit_json} and {report}", soft_wrap=True)
+    console.print(f"Written: {fit_json} and {report}", soft_wrap=True, markup=False)

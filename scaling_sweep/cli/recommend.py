@@ -65,10 +65,9 @@ def command(
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(advice), indent=2))
     else:
-        from rich.console import Console
-
+        from scaling_sweep.cli.console import plain_console
         from scaling_sweep.cli.showing import show_recommendation
 
-        show_recommendation(advice, Console(highlight=False))
+        show_recommendation(advice, plain_console())
     if advice.refused:
         raise SystemExit(1)

@@ -37,8 +37,8 @@ def _errors(comparison: TheoryComparison) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("r.m.s. log error")
     for point in comparison.points:
-        table.add_column(point.point, justify="right", no_wrap=True)
-    table.add_column(f"from {nearest.point}")
+        table.add_column(Text(point.point), justify="right", no_wrap=True)
+    table.add_column(Text(f"from {nearest.point}"))
     for name in comparison.names:
         found = [point.find(name) for point in comparison.points]
         errors = [None if one is None else one.log_error for one in found]

@@ -1,6 +1,7 @@
 """Trained starting points: one per seed, by a fixed recipe, shared by all trials of that seed."""
 
 import io
+import pickle
 from collections.abc import Sequence
 
 import torch
@@ -77,13 +78,23 @@ def parse_point(data: bytes) -> Point:
     Returns:
         The point.
 
+    Raises:
+        UserError: If they are not those of a point.
+
     Example:
         >>> point = Point({"w": torch.ones(2)}, {}, {})
         >>> parse_point(dump_point(point)).params["w"]
         tensor([1., 1.])
     """
-    parts = torch.load(io.BytesIO(data), weights_only=True)
-    return Point(parts["params"], parts["buffers"], parts["state"])
+    try:
+        # weights_only: a pickle of anything but tensors is refused, not run.
+        parts = torch.load(io.BytesIO(data), weights_only=True)
+        return Point(parts["params"], parts["buffers"], parts["state"])
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+        raise UserError(
+            "a trained start in the run folder is not one that this program wrote; delete its "
+            "folder starts and run the same command again"
+        ) from error
 
 
 def _batches(
