@@ -205,7 +205,7 @@ def needed_for(spent: Sequence[Spent]) -> float:
     return float(np.mean([s.num_examples for s in spent])) * (half / 0.07) ** 2
 
 
-def simulate(repeats: int, seeds: int, only: str | None) -> None:
+def simulate(repeats: int, seeds: int, only: str | None, flipped: float) -> None:
     """Print the table of simulated edges."""
     methods: dict[str, Callable[[int, SimulatedEdges], Spent]] = {
         "grid": by_grid,
@@ -217,7 +217,10 @@ def simulate(repeats: int, seeds: int, only: str | None) -> None:
     else:
         methods |= {f"TPE {num}": by_tpe(num) for num in TPE_TRIALS}
     methods = {name: methods[name] for name in methods if only in {None, name}}
-    print(f"{repeats} worlds a row, {seeds} seeds, B = 1 … 512, sigma 0.15; examples in millions")
+    print(
+        f"{repeats} worlds a row, {seeds} seeds, B = 1 … 512, sigma 0.15, "
+        f"{flipped:.0%} of verdicts wrong; examples in millions"
+    )
     print(
         f"{'truth':12} {'method':12} {'trials':>8} {'examples':>9} {'coverage':>8} {'half':>6} "
         f"{'refused':>7} {'to ±.07':>9} {'grid/it':>7}"
@@ -226,7 +229,8 @@ def simulate(repeats: int, seeds: int, only: str | None) -> None:
         grid: float | None = None
         for name, method in methods.items():
             worlds = [
-                SimulatedEdges(truth.lr_max(0.01 * salt), salt=salt) for salt in range(repeats)
+                SimulatedEdges(truth.lr_max(0.01 * salt), salt=salt, flipped=flipped)
+                for salt in range(repeats)
             ]
             spent = [method(seeds, world) for world in worlds]
             grid = needed_for(spent) if name == "grid" else grid
@@ -279,9 +283,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--digits", type=Path, help="results.parquet of a finished grid run")
     parser.add_argument("--only", help="one method, for example bisection")
+    parser.add_argument("--flipped", type=float, default=0, help="share of wrong verdicts")
     options = parser.parse_args()
     if options.repeats:
-        simulate(options.repeats, options.seeds, options.only)
+        simulate(options.repeats, options.seeds, options.only, options.flipped)
     if options.digits:
         replay(options.digits)
 

@@ -7,7 +7,7 @@ else: so the same trials are asked for in whatever order packs return, and after
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +17,7 @@ from scaling_sweep.planning.expecting import expect, list_parents
 from scaling_sweep.planning.trials import Trial
 from scaling_sweep.planning.units import (
     Lattice,
+    Place,
     Unit,
     list_places,
     make_lattice,
@@ -76,7 +77,7 @@ def survey(
     for item in measured:
         if item.optimizer == label:
             known[unit_of(item)].append(item)
-    busy = {unit_of(trial) for trial in in_flight}
+    busy = frozenset(unit_of(trial) for trial in in_flight)
     lattice = make_lattice(spec, optimizer)
     surveyor = _Surveyor(spec, spec.bisection, optimizer, lattice, known, busy)
     return surveyor.survey(num_seeds)
@@ -94,7 +95,7 @@ class _Surveyor:
     optimizer: OptimizerSpec
     lattice: Lattice
     known: Mapping[Unit, Sequence[Measurement]]
-    busy: Collection[Unit]
+    busy: frozenset[Unit]
 
     def survey(self, num_seeds: int) -> tuple[Need, ...]:
         """Return what all units lack."""
@@ -110,24 +111,34 @@ class _Surveyor:
             for unit in row
         }
         finished = {unit for unit, standing in stands.items() if self._is_finished(unit, standing)}
-        found = {unit: middle for unit in finished if (middle := stands[unit].middle) is not None}
         needs = []
         for place, row in enumerate(units):
             neighbours = [units[parent][0] for parent in parents[place]]
             for unit in row:
                 beside = [other for other in row if other.generation < unit.generation]
-                is_free = unit not in self.busy and finished.issuperset(beside or neighbours)
-                ranks: tuple[int, ...] = ()
-                if is_free and unit not in finished:
-                    expected = expect(
-                        unit.place,
-                        [found[other] for other in beside if other in found],
-                        {other.place: found[other] for other in neighbours if other in found},
-                        self.lattice,
-                    )
-                    ranks = self._ranks(unit, stands[unit], expected)
-                needs.append(Need(unit, stands[unit], self._trials(unit, ranks), unit in finished))
+                trials: tuple[Trial, ...] = ()
+                if unit not in finished | self.busy and finished.issuperset(beside or neighbours):
+                    expected = self._expect(unit, stands, beside, neighbours)
+                    trials = self._trials(unit, self._ranks(unit, stands[unit], expected))
+                needs.append(Need(unit, stands[unit], trials, unit in finished))
         return tuple(needs)
+
+    def _expect(
+        self,
+        unit: Unit,
+        stands: Mapping[Unit, Standing],
+        beside: Sequence[Unit],
+        neighbours: Sequence[Unit],
+    ) -> Expectation:
+        """Say where a unit's edge is expected, from the finished units before it."""
+
+        def found(others: Sequence[Unit]) -> Iterator[tuple[Place, float]]:
+            for other in others:
+                if (middle := stands[other].middle) is not None:
+                    yield other.place, middle
+
+        ranks = [middle for _, middle in found(beside)]
+        return expect(unit.place, ranks, dict(found(neighbours)), self.lattice)
 
     def _trials(self, unit: Unit, ranks: Sequence[int]) -> tuple[Trial, ...]:
         """Return the trials of a unit at some ranks."""

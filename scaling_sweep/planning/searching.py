@@ -152,7 +152,8 @@ def _by_id(item: Measurement) -> str:
 def measure_precision(measured: tuple[Measurement, ...]) -> float | None:
     """Fit one optimizer's trials and return how well its exponent is known.
 
-    The verdict on the exponent is not looked at: stopping by it would be dishonest.
+    The verdict on the exponent is not looked at: stopping by it would be dishonest. Batches count
+    as drawn with replacement; without, the width differs a little where B is near the data's size.
 
     Args:
         measured: Trials of one optimizer.
