@@ -267,7 +267,7 @@ class _Bomb:
         return os.system, ("touch /tmp/scaling-sweep-fuzz-was-here",)
 
 
-PICKLE = pickle.dumps(_Bomb())
+PICKLE = pickle.dumps(_Bomb(), protocol=2)  # the one that torch.load expects
 """A pickle that runs a command when it is loaded."""
 
 
@@ -364,8 +364,8 @@ def parts(draw: DrawFn) -> bytes:
         optimizer=draw(nasty_text),
         reason=draw(nasty_text),
         verdict=draw(st.sampled_from(["failed", "stable", "odd"])),
-        curve_step=[[1, 2]] * len(study(1)),
-        curve_loss=[[1.0, 0.5]] * len(study(1)),
+        curve_step=pd.Series([[1, 2]] * len(study(1))),
+        curve_loss=pd.Series([[1.0, 0.5]] * len(study(1))),
     )
     return to_parquet(table, {})
 
