@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.axes import AXES
+from analysis.plain_text import plain_line
 from scaling_sweep.errors import UserError
 from scaling_sweep.planning import EdgeCount, all_trials, count_edges, read_measurements
 from scaling_sweep.spec import SweepSpec, parse_sweep
@@ -69,7 +70,9 @@ class RunStatus:
             f"  stable {self.num_stable:,}, diverged {self.num_diverged:,}, "
             f"failed {self.num_failed:,}",
         ]
-        lines += [f"  failed {item.num_trials:,}: {item.reason}" for item in self.failures]
+        lines += [
+            f"  failed {item.num_trials:,}: {plain_line(item.reason)}" for item in self.failures
+        ]
         return "\n".join(lines)
 
 

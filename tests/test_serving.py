@@ -93,6 +93,11 @@ def _ask(
     return answer, text
 
 
+def _rest(server: PageServer) -> None:
+    """Let the page look and draw again at once."""
+    server.page._looking._over_at = server.page._drawing._over_at = 0.0
+
+
 class _Tags(HTMLParser):
     """Collects the names of all tags and their attributes."""
 
@@ -233,7 +238,7 @@ def test_before_the_run_and_beside_a_torn_part_there_is_a_page_too(tmp_path: Pat
         _, waiting = _ask(server, "/")
         run = _begin(folder)
         (run.parts / "torn.parquet").write_bytes(b"PAR1")
-        server.page._next_look = 0.0
+        _rest(server)
         answer, torn = _ask(server, "/")
 
     assert "waiting for the run to begin" in waiting
@@ -349,7 +354,7 @@ def test_the_page_renews_itself_in_a_browser(server: PageServer, tmp_path: Path)
 
     def finish_and_show() -> str:
         RunFolder(server.page.run).write_part(rows_of_result(made_up_result(PACKS[1])))
-        server.page._next_look = 0.0
+        _rest(server)
         return live.make()
 
     _chromium()

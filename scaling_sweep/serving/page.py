@@ -1,6 +1,8 @@
 """The live page as text: what a snapshot of a run looks like in a browser."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -18,7 +20,7 @@ from analysis.figures.canvas import render_svg
 from analysis.figures.edges import edge_figure
 from analysis.figures.outcomes import outcome_figure
 from analysis.formatting import format_number, group_title
-from analysis.summaries import GroupFit
+from analysis.summaries import GroupFit, GroupKey
 from analysis.sweep_text import find_question
 from scaling_sweep.errors import UserError
 from scaling_sweep.previewing import format_duration
@@ -30,7 +32,8 @@ from scaling_sweep.watching.view import describe_edge
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Drawing takes part of a second. At a tenth of one processor nobody notices (guess).
+# Drawing takes a second of processor time where there are several groups, counting a tenth of it.
+# With so many times as much rest between two, each takes a tenth of one processor (guess: little).
 _LEAST_PAUSE_S = 1.0
 _REST_PER_WORK = 9.0
 
@@ -82,6 +85,37 @@ class GroupPanel:
     edges: tuple[EdgeSoFar, ...]
 
 
+class _Pause:
+    """Says when something costly may be done again, by the processor time that it took before."""
+
+    def __init__(self) -> None:
+        self._over_at = 0.0
+
+    @property
+    def over(self) -> bool:
+        """Whether there was rest enough."""
+        return time.monotonic() >= self._over_at
+
+    @contextmanager
+    def after(self) -> Iterator[None]:
+        """Measure what is done in the block, and rest after it."""
+        # Of this thread, not by the clock: a sweep beside us must not make the page lazy.
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            rest = max(_LEAST_PAUSE_S, _REST_PER_WORK * (time.thread_time() - began))
+            self._over_at = time.monotonic() + rest
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Figures of a group, and what they were drawn from."""
+
+    of: object
+    drawings: tuple[Drawing, ...]
+
+
 @dataclass
 class LivePage:
     """Makes the page of one run folder, and not more often than a machine at work can bear.
@@ -92,10 +126,11 @@ class LivePage:
 
     run: Path
     _reader: RunReader = field(init=False)
-    _drawn: dict[object, tuple[Drawing, ...]] = field(init=False, default_factory=dict)
+    _drawn: dict[GroupKey, _Drawn] = field(init=False, default_factory=dict)
     _text: str = field(init=False, default="")
     _json: str = field(init=False, default="{}")
-    _next_look: float = field(init=False, default=0.0)
+    _looking: _Pause = field(init=False, default_factory=_Pause)
+    _drawing: _Pause = field(init=False, default_factory=_Pause)
 
     def __post_init__(self) -> None:
         """Begin to read."""
@@ -118,19 +153,18 @@ class LivePage:
         return self._json
 
     def _look(self) -> None:
-        began = time.monotonic()
-        if began < self._next_look:
+        if not self._looking.over:
             return
         try:
-            snapshot = self._reader.look()
-            view = snapshot.view(time.time())
+            with self._looking.after():
+                snapshot = self._reader.look()
+                view = snapshot.view(time.time())
+            self._draw_groups(snapshot)
             self._text, self._json = self._render(snapshot, view), view.json()
         except (UserError, AnalysisError) as problem:
             state = State.UNREADABLE if (self.run / "sweep.yaml").exists() else State.WAITING
             self._text = self._render_problem(state, str(problem))
             self._json = "{}"
-        took = time.monotonic() - began
-        self._next_look = time.monotonic() + max(_LEAST_PAUSE_S, _REST_PER_WORK * took)
 
     def _render(self, snapshot: Snapshot, view: RunView) -> str:
         state = _state_of(view)
@@ -144,7 +178,7 @@ class LivePage:
                 status=view.status,
                 question=find_question(snapshot.text),
                 edge_name=AXES[view.status.searched].edge,
-                panels=self._panels(snapshot, view),
+                panels=list(self._panels(snapshot, view)),
                 problem=None,
                 now=time.strftime("%H:%M:%S"),
             )
@@ -164,19 +198,27 @@ class LivePage:
             )
         )
 
-    def _panels(self, snapshot: Snapshot, view: RunView) -> tuple[GroupPanel, ...]:
+    def _draw_groups(self, snapshot: Snapshot) -> None:
+        """Draw what changed, where there was rest enough since; a new group at once."""
+        # What has the same edges and as many trials looks the same.
+        now = {g: (g.num_trials, g.num_failed, g.seed_edges) for g in snapshot.groups}
+        rested, drawn = self._drawing.over, self._drawn
+        changed = [
+            group
+            for group, of in now.items()
+            if group.key not in drawn or (rested and drawn[group.key].of != of)
+        ]
+        if changed:
+            with self._drawing.after():
+                for group in changed:
+                    drawn[group.key] = _Drawn(now[group], tuple(_draw(group, snapshot)))
+
+    def _panels(self, snapshot: Snapshot, view: RunView) -> Iterator[GroupPanel]:
         keys = [group.key for group in snapshot.groups]
-        drawn: dict[object, tuple[Drawing, ...]] = {}
-        panels = []
-        for group in snapshot.groups:
-            # What has the same edges and as many trials looks the same.
-            known = (group.key, group.num_trials, group.num_failed, group.seed_edges)
-            drawn[known] = self._drawn.get(known) or tuple(_draw(group, snapshot))
-            title = group_title(group.key, keys)
+        for key in keys:
+            title = group_title(key, keys)
             edges = tuple(edge for edge in view.edges_so_far if edge.group == title)
-            panels.append(GroupPanel(title, drawn[known], edges))
-        self._drawn = drawn
-        return tuple(panels)
+            yield GroupPanel(title, self._drawn[key].drawings, edges)
 
 
 def _state_of(view: RunView) -> State:

@@ -119,7 +119,8 @@ def _missing(spec: "SweepSpec", rows: "pd.DataFrame") -> "tuple[Pack, ...]":
 
 
 def _offline_folders(run: Path) -> set[Path]:
-    return set((run / "wandb").glob("offline-run-*"))
+    # A folder from somebody else may hold a link to one's own: nothing is removed through it.
+    return set() if (run / "wandb").is_symlink() else set((run / "wandb").glob("offline-run-*"))
 
 
 def _drop_superseded(before: set[Path], after: set[Path]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from analysis.formatting import format_lr_interval, format_rate
+from analysis.plain_text import neutralize, plain_line
 from scaling_sweep.previewing import format_duration
 from scaling_sweep.progress import RunStatus
 from scaling_sweep.watching.edges import EdgeSoFar
@@ -67,7 +68,7 @@ class RunView:
 
     def text(self) -> str:
         """Return what ``status`` prints. Nothing in it can move a terminal's cursor."""
-        lines = [plain_line(line) for line in self.status.text().splitlines()]
+        lines = neutralize(self.status.text()).splitlines()
         if self.pace is not None and not self.complete:
             lines.append(f"  {self.pace.text()}")
         if self.last_packs:
@@ -118,19 +119,3 @@ def describe_edge(edge: EdgeSoFar) -> str:
     interval = "" if beyond else f" {format_lr_interval(ends)}"
     seeds = f"{edge.num_seeds} seed{'' if edge.num_seeds == 1 else 's'}"
     return f"B = {edge.batch_size}{held}: {value}{interval}, {seeds}"
-
-
-def plain_line(text: str) -> str:
-    r"""Return text without what a terminal would obey: a run folder's strings may hold anything.
-
-    Args:
-        text: One line.
-
-    Returns:
-        The same, control and formatting characters replaced.
-
-    Example:
-        >>> plain_line("lost\x1b[2J"), plain_line("a\nb").isprintable()
-        ('lost�[2J', True)
-    """
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
