@@ -38,6 +38,7 @@ from analysis.summaries import (
     NaiveSlope,
     Sensitivity,
 )
+from analysis.sweep_text import is_bisection
 from analysis.tables import ResultsError
 
 __all__ = ["Fit", "find_naive_slope", "fit_results", "split_groups", "to_json", "write_fit_json"]
@@ -134,7 +135,10 @@ def fit_results(
     for key, rows in split_groups(frame):
         exponent = predict_exponent(key.optimizer, predicted, key.axis)
         expected = _Expected(exponent, margin, AXES[key.axis])
-        group = _add_optimum(_fit_group(rows, key, expected), rows, expected, loss_column)
+        group = _fit_group(rows, key, expected)
+        # A bisection does not go where the loss is lowest.
+        if key.axis is AxisName.LR and not is_bisection(results.sweep_text or ""):
+            group = _add_optimum(group, rows, expected, loss_column)
         sensitivity = tuple(
             _try_criterion(rows, expected, other) for other in _other_criteria(rows, criterion)
         )
@@ -289,9 +293,7 @@ def _fit_group(rows: pd.DataFrame, key: GroupKey, expected: _Expected) -> GroupF
 def _add_optimum(
     group: GroupFit, rows: pd.DataFrame, expected: _Expected, loss_column: str
 ) -> GroupFit:
-    """Add the learning rates with the lowest loss, where the learning rate was searched."""
-    if expected.axis is not LR_AXIS:
-        return group
+    """Add the learning rates with the lowest loss."""
     optimal = fit_optimum(
         rows,
         expected.exponent,

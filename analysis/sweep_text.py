@@ -46,6 +46,22 @@ def find_name(sweep_text: str) -> str:
     return found[1].strip().strip("'\"") if found else ""
 
 
+def is_bisection(sweep_text: str) -> bool:
+    r"""Say whether a sweep file closes in on edges instead of training a grid.
+
+    Args:
+        sweep_text: The sweep file as given; may be empty.
+
+    Returns:
+        Whether its top-level ``search`` speaks of ``bisect``.
+
+    Example:
+        >>> is_bisection("name: x\nsearch: {bisect: {}}\n"), is_bisection("search: grid\n")
+        (True, False)
+    """
+    return re.search(r"^search:[^#\n]*(?:\n[ \t]+)*[^#\n]*\bbisect\b", sweep_text, re.M) is not None
+
+
 def find_criterion(sweep_text: str) -> Criterion:
     r"""Return the criterion that a sweep file judges its trials by.
 

@@ -169,3 +169,13 @@ def test_table_with_verdicts_only_has_no_optimum() -> None:
     fit, _ = fit_table(table.drop(columns="final_loss"))
 
     assert to_json(fit)["groups"][0]["optimal"] is None
+
+
+def test_a_bisection_has_no_best_learning_rate() -> None:
+    """What closes in on the edge has not looked where the loss is lowest, and claims nothing."""
+    table = simulate_bowls(lambda b: 0.01 * b, BowlDesign(num_seeds=3), np.random.default_rng(0))
+    grid = Results(normalize_table(table, "x", {}).frame, "x", sweep_text="search: grid\n")
+    bisected = replace(grid, sweep_text="search: {bisect: {resolution: 1.1}}\n")
+
+    assert fit_results(grid).groups[0].optimal is not None
+    assert fit_results(bisected).groups[0].optimal is None
