@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, Self
 
 from pydantic import (
     BaseModel,
@@ -148,6 +148,16 @@ class Named(Section):
 
     args: dict[str, Any] = Field(default={}, examples=[{"width": 256}])
     """Keyword arguments it is made with."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        """Return the mapping, refusing what is no name of an argument: labels show them."""
+        for name in self.args:
+            if not name.isidentifier():
+                refuse(
+                    f"{as_yaml(name)} is no name of an argument; write for example width", "args"
+                )
+        return self
 
     @classmethod
     def expand(cls, given: object) -> object:
