@@ -23,6 +23,8 @@ from scaling_sweep.spec.axes import PositiveByOptimizer, PositiveRange
 # Two worlds for each way: a person waits, and how wide intervals are differs more between plausible
 # truths than between the worlds of one (a guess).
 _REPEATS = 2
+# Above so many edges one world must do: a simulation takes a second or more, and says more by itself.
+_MANY_EDGES = 150
 _SECONDS_PER_HOUR = 3600
 
 
@@ -83,7 +85,7 @@ class Prices:
 
 
 def forecast_study(
-    spec: SweepSpec, limits: PackLimits, prices: Prices, repeats: int = _REPEATS
+    spec: SweepSpec, limits: PackLimits, prices: Prices, repeats: int | None = None
 ) -> tuple[StudyForecast, ...]:
     """Simulate a study and its neighbours: more seeds, finer steps, fewer batch sizes.
 
@@ -91,13 +93,15 @@ def forecast_study(
         spec: The study.
         limits: What packs have to fit.
         prices: What they take.
-        repeats: Worlds to simulate for each.
+        repeats: Worlds to simulate for each; by default fewer for large studies.
 
     Returns:
         The study as it is, then its neighbours.
     """
+    edges = spec.seeds * sum(len(list_places(spec, item)) for item in spec.optimizers)
+    worlds = repeats or (1 if edges > _MANY_EDGES else _REPEATS)
     return tuple(
-        _forecast(name, other, limits, prices, repeats) for name, other in _neighbours(spec)
+        _forecast(name, other, limits, prices, worlds) for name, other in _neighbours(spec)
     )
 
 
