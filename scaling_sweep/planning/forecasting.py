@@ -23,7 +23,7 @@ from scaling_sweep.spec.axes import PositiveByOptimizer, PositiveRange
 # Two worlds for each way: a person waits, and how wide intervals are differs more between plausible
 # truths than between the worlds of one (a guess).
 _REPEATS = 2
-# Above so many edges one world must do: a simulation takes a second or more, and says more by itself.
+# Above so many edges one world must do: it takes seconds, and says more by itself (a guess).
 _MANY_EDGES = 150
 _SECONDS_PER_HOUR = 3600
 
