@@ -6,7 +6,16 @@ import sys
 from benchmarks.timing import ROOT
 
 # The quick ones first.
-BENCHMARKS = ("startup", "known_answer", "throughput", "packs", "curvature", "optimal", "search", "coverage")
+BENCHMARKS = (
+    "startup",
+    "known_answer",
+    "throughput",
+    "packs",
+    "curvature",
+    "optimal",
+    "search",
+    "coverage",
+)
 
 
 def main() -> int:

@@ -131,8 +131,9 @@ class SweepSpec(Section):
     stability: Stability = Stability()
     """When a trial counts as stable."""
 
-    engine: Literal["auto", "vmap", "loop"] = "auto"
-    """How a pack is trained: stacked (vmap), one by one (loop), or what a probe finds faster."""
+    engine: Literal["auto", "vmap", "loop", "compile"] = "auto"
+    """How a pack is trained: stacked (vmap), one by one (loop), or what a probe finds faster of the
+    two; `compile` is vmap compiled, which every worker waits for before its first pack."""
 
     resources: Resources = Resources()
     """What one pack occupies while it trains."""

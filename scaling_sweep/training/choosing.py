@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from scaling_sweep.errors import UserError
 from scaling_sweep.optimizers.rule import UpdateRule
 from scaling_sweep.tasks.task import Task
+from scaling_sweep.training.compiled import CompiledEngine, why_not_compiled
 from scaling_sweep.training.copies import Copies
 from scaling_sweep.training.engines import Engine, LoopEngine, VmapEngine
 from scaling_sweep.training.treatment import PLAIN_TREATMENT, Treatment
@@ -51,7 +52,7 @@ def choose_engine(
     """Pick the engine of a pack.
 
     Args:
-        wanted: ``auto``, ``vmap`` or ``loop``.
+        wanted: ``auto``, ``vmap``, ``loop`` or ``compile``.
         model: An instance of the task's model.
         task: What is trained.
         rule: The optimizer.
@@ -63,7 +64,7 @@ def choose_engine(
         The engine.
 
     Raises:
-        UserError: If vmap is demanded of a model that cannot be stacked.
+        UserError: If vmap or compile is demanded of a model that cannot be stacked or compiled.
     """
     stacked = VmapEngine(model, task, rule, treatment)
     loop = LoopEngine(model, task, rule, treatment, stacked.attention)
@@ -71,11 +72,13 @@ def choose_engine(
         return loop
     random = is_random(model, task, batch.inputs[0], batch.targets[0])
     obstacle = why_not_vmap(stacked, copies, batch, is_random=random)
-    if obstacle is not None and wanted == "vmap":
-        raise UserError(f"engine: vmap cannot train this model ({obstacle}); write engine: auto")
+    if obstacle is not None and wanted != "auto":
+        raise UserError(_cannot_train(wanted, obstacle))
     if obstacle is not None:
         return loop
-    if wanted == "vmap" or batch.num_steps < _MIN_STEPS_TO_PROBE or len(copies) == 1:
+    if wanted == "compile" and why_not_compiled(rule, treatment) is None:
+        return _compiled(CompiledEngine(stacked, model, task, rule, treatment), copies, batch)
+    if wanted != "auto" or batch.num_steps < _MIN_STEPS_TO_PROBE or len(copies) == 1:
         return stacked
     few = min(_MAX_LOOP_COPIES, len(copies))
     at_once, one_by_one = (
@@ -87,6 +90,20 @@ def choose_engine(
         one_by_one.step()
     is_slower = at_once.seconds_per_copy() > _LOOP_ADVANTAGE * one_by_one.seconds_per_copy()
     return loop if is_slower else stacked
+
+
+def _compiled(engine: CompiledEngine, copies: Copies, batch: ProbeBatch) -> CompiledEngine:
+    """Let a compiled engine compile, so that what keeps it from that is heard now."""
+    try:
+        _Probe(engine, copies, batch, len(copies)).step()
+    except Exception as error:  # of dynamo, of inductor, of the C++ compiler, of the machine
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(_cannot_train(engine.name, lines[0][:200])) from error
+    return engine
+
+
+def _cannot_train(engine: str, obstacle: str) -> str:
+    return f"engine: {engine} cannot train this model ({obstacle}); write engine: auto"
 
 
 def is_random(model: nn.Module, task: Task, inputs: Tensor, targets: Tensor) -> bool:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from scaling_sweep.optimizers.rule import UpdateRule
 from scaling_sweep.planning import Pack
-from scaling_sweep.spec import SweepSpec
+from scaling_sweep.spec import OptimizerSpec, SweepSpec
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.batches import Batches
 from scaling_sweep.training.choosing import ProbeBatch, choose_engine, is_random
@@ -112,6 +113,17 @@ def initial_model(task: Task, spec: SweepSpec, seed: int) -> nn.Module:
     return call_seeded(task.make_model, spec.sweep_seed, seed, "start")
 
 
+_RULES: dict[tuple[object, ...], UpdateRule] = {}
+
+
+def _rule_of(treatment: Treatment, optimizer: OptimizerSpec) -> UpdateRule:
+    """Return the same object for the same optimizer, because a compiled step is kept by it."""
+    key = (treatment, optimizer.name, *sorted(optimizer.hyperparameters.items()))
+    if key not in _RULES:
+        _RULES[key] = treatment.rule(optimizer)
+    return _RULES[key]
+
+
 class _PackRun:
     """The state of one pack while it trains."""
 
@@ -128,7 +140,7 @@ class _PackRun:
     ) -> None:
         self._pack, self._spec, self._task = pack, spec, task
         self._model, self._treatment, self._device = model, treatment, device
-        self._rule = treatment.rule(pack.optimizer)
+        self._rule = _rule_of(treatment, pack.optimizer)
         self._seeds = [trial.seed for trial in pack.trials]
         self._noise: list[int] = []
 
