@@ -149,7 +149,7 @@ def by_tpe(num: int) -> Callable[[int, SimulatedEdges], Spent]:
         import optuna  # type: ignore[import-not-found, unused-ignore]
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        found = []
+        found: list[Measurement] = []
         for unit in _units(seeds):
             sampler = optuna.samplers.TPESampler(seed=hash((world.salt, unit[0].seed)) % 2**31)
             asked = optuna.create_study(direction="maximize", sampler=sampler)
