@@ -1,4 +1,4 @@
-"""Train one pack: trials that share everything but learning rate and seed, in one loop."""
+"""Train one pack: trials that share everything but lr, damping and seed, in one loop."""
 
 import math
 import time
