@@ -66,7 +66,7 @@ def test_the_damping_of_an_optimizer_is_one_of_its_hyperparameters() -> None:
             "[adam, sgd]",
             5,
             "parameters.optimizer.values[1]: sgd has no damping to search; delete it, or delete "
-            "damping (adam, adamw, ",
+            "damping (adagrad, adam, adamw, ",
         ),
         (
             OPTIMIZER_LIST,

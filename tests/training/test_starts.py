@@ -188,15 +188,16 @@ def test_a_point_survives_being_written(optimizer: str) -> None:
 
 
 def test_a_point_that_holds_code_is_refused() -> None:
-    """A start file is data: a pickle that would run something is not read."""
+    """A start file is data: a pickle that would run something is not read, and one line says so."""
     import io
     import pickle
 
     buffer = io.BytesIO()
     torch.save({"params": {}, "buffers": {}, "state": print}, buffer)
 
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(UserError, match="not one that this program wrote") as caught:
         parse_point(buffer.getvalue())
+    assert isinstance(caught.value.__cause__, pickle.UnpicklingError)
 
 
 @both_engines
