@@ -41,7 +41,8 @@ test: lint  ## Lint, then every test that takes seconds
 	$(BIN)/python -m pytest -q -n 2 -m 'not slow' $(ARGS)
 
 test-slow: $(INSTALLED)  ## The tests that take longer: real Ray, faults, simulations
-	$(BIN)/python -m pytest -q -m slow $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 -m slow $(filter-out tests/__pycache__/,$(wildcard tests/*/)) $(ARGS)
+	$(BIN)/python -m pytest -q -m slow $(wildcard tests/test_*.py) $(ARGS)
 
 test-analysis: $(ANALYSIS_INSTALLED)  ## The half that reads rows, in an environment without torch, Ray and W&B
 	$(ANALYSIS_BIN)/python -c 'import importlib.util as u, sys; sys.exit([m for m in ("torch", "ray", "wandb") if u.find_spec(m)] or 0)'
