@@ -1,5 +1,6 @@
 """What tests of several rooms share: one real Ray for all that need one."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -8,6 +9,13 @@ import pytest
 
 if TYPE_CHECKING:
     from scaling_sweep.clusters import Capacity
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _heed_interrupts() -> None:
+    """Let programs that tests start heed Ctrl-C, which tests in the background would ignore."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
