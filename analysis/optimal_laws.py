@@ -145,6 +145,9 @@ def fit_optimum(
     if (rows[loss_column] < 0).any():
         why = f"Some values of {loss_column} are negative, so they have no log to interpolate."
         return _say(loss_column, (), (), predicted, margin, num_examples, why)
+    if (rows[loss_column] == 0).any():
+        why = f"Some values of {loss_column} are 0: below what numbers hold, none is the lowest."
+        return _say(loss_column, (), (), predicted, margin, num_examples, why)
     lrs = find_optimal_lrs(rows, loss_column)
     if not lrs:
         return None

@@ -179,3 +179,16 @@ def test_a_bisection_has_no_best_learning_rate() -> None:
 
     assert fit_results(grid).groups[0].optimal is not None
     assert fit_results(bisected).groups[0].optimal is None
+
+
+def test_losses_that_vanish_have_no_lowest() -> None:
+    """Where training ended at exactly 0, as least squares does, no optimum is claimed."""
+    table = simulate_bowls(lambda b: 0.01 * b, BowlDesign(num_seeds=3), np.random.default_rng(0))
+    table.loc[table["final_loss"] < 2 * table["final_loss"].min(), "final_loss"] = 0.0
+    results = Results(normalize_table(table, "x", {}).frame, "x")
+
+    optimal = fit_results(results).groups[0].optimal
+
+    assert optimal is not None
+    assert optimal.lrs == ()
+    assert "none is the lowest" in str(optimal.refused)
