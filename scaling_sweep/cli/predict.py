@@ -31,6 +31,7 @@ def command(sweep: Path, out: Path | None, as_json: bool) -> None:
 
     from rich.console import Console
 
+    from scaling_sweep.cli.console import plain_console
     from scaling_sweep.cli.predictions import prediction_json, show_prediction
     from scaling_sweep.predicting import predict_sweep
     from scaling_sweep.spec import load_sweep
@@ -47,4 +48,4 @@ def command(sweep: Path, out: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(prediction_json(found), indent=2, allow_nan=False))
         return
-    show_prediction(found, Console(highlight=False))
+    show_prediction(found, plain_console())

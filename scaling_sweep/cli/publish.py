@@ -29,11 +29,10 @@ def command(run: Path, mode: str, project: str | None) -> None:
       scaling-sweep publish runs/digits
       scaling-sweep publish runs/digits --wandb offline --project edges
     """
-    from rich.console import Console
-
+    from scaling_sweep.cli.console import plain_console
     from scaling_sweep.tracking.publishing import publish_run
 
-    console = Console(highlight=False)
+    console = plain_console()
 
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=True)

@@ -93,23 +93,14 @@ def command(
       scaling-sweep run sweeps/digits.yaml --serve
       scaling-sweep run sweeps/digits.yaml --cluster slurm --dry-run
     """
-    from rich.console import Console
-
-    from scaling_sweep.cli.showing import show_fit
-    from scaling_sweep.cli.showing_theory import show_theory
+    from scaling_sweep.cli.driving import Drive, drive_run
     from scaling_sweep.clusters import Site, find_cluster
-    from scaling_sweep.display import TerminalDisplay
     from scaling_sweep.errors import UserError
-    from scaling_sweep.running import default_folder, run_sweep
-    from scaling_sweep.serving import serving
     from scaling_sweep.spec import load_sweep
-    from scaling_sweep.study import open_study
-    from scaling_sweep.tracking import open_tracker
 
     loaded = load_sweep(sweep)
     place = find_cluster(cluster)
-    options = _passed_on(wandb_mode, fit, verbose)
-    job = make_job(loaded, None if out is None else str(out), options)
+    job = make_job(loaded, None if out is None else str(out), _passed_on(wandb_mode, fit, verbose))
     if dry_run:
         show_run(place, job)
         return
@@ -120,39 +111,7 @@ def command(
         return
     if nodes is not None:
         wait_for(place, nodes)
-    folder = out or default_folder(loaded.spec)
-    console = Console(highlight=False)
-
-    def say(line: str) -> None:
-        console.print(line, markup=False, soft_wrap=True)
-
-    with (
-        serving(folder, port, say),
-        open_tracker(wandb_mode, loaded.spec, folder, loaded.text, say) as tracker,
-    ):
-        try:
-            is_search = loaded.spec.bisection is not None
-            with TerminalDisplay(console, loaded.spec.name, is_search) as display:
-                outcome = run_sweep(
-                    loaded, folder, cluster, display, tracker=tracker, verbose=verbose
-                )
-            say(outcome.text())
-            stopped = not outcome.complete
-        except KeyboardInterrupt:
-            stopped = True
-        if stopped:
-            again = f"scaling-sweep run {sweep}" + (f" --out {out}" if out else "")
-            say(f"Stopped, what is finished is kept. Go on with: {again}")
-            raise SystemExit(130)  # as a shell reports Ctrl-C
-        if fit:
-            study = open_study(outcome.folder.results)
-            report = study.save()
-            # Before it is printed: what is mirrored is sent in the meantime.
-            tracker.on_fit(study.fit, study.results, outcome.folder.curves, study.curvature)
-            show_fit(study.fit, console)
-            if study.curvature is not None:
-                show_theory(study.fit, study.curvature, console)
-            say(f"Report: {report}")
+    drive_run(Drive(loaded, out, cluster, wandb_mode, port, fit, verbose))
 
 
 def _passed_on(wandb_mode: str, fit: bool, verbose: bool) -> tuple[str, ...]:

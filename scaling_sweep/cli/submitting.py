@@ -2,6 +2,9 @@
 
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +19,36 @@ if TYPE_CHECKING:
 _NODES_TIMEOUT_S = 300.0
 
 OnInterrupt = Literal["ask", "cancel", "keep"]
+
+
+@dataclass(frozen=True)
+class _Handle:
+    """A job that was submitted, and how it is ended.
+
+    Attributes:
+        name: What it is called, for example ``Slurm job 12``.
+        by_hand: The command that ends it.
+        ended: What has become of it then.
+        cancel: Ends it.
+    """
+
+    name: str
+    by_hand: str
+    ended: str
+    cancel: Callable[[], object]
+
+    @contextmanager
+    def cancelled_by_interrupt(self, on_interrupt: OnInterrupt) -> Iterator[None]:
+        """Let Ctrl-C end the command, and the job too where that is wanted."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if _shall_cancel(self.name, on_interrupt):
+                self.cancel()
+                click.echo(f"{self.name} is {self.ended}, what it finished is kept.")
+            else:
+                click.echo(f"{self.name} goes on; cancel: {self.by_hand}")
+            raise SystemExit(130) from None
 
 
 def make_job(loaded: "LoadedSweep", out: str | None, options: tuple[str, ...]) -> "Job":
@@ -113,19 +146,12 @@ def _sbatch(cluster: object, job: "Job", follow: bool, on_interrupt: OnInterrupt
     assert isinstance(cluster, SlurmCluster)
     submitted = slurm_jobs.submit(cluster, job, Path.cwd())
     number = submitted.job_id
-    click.echo(f"Slurm job {number}; its log: {submitted.log}; cancel: scancel {number}")
-    if not follow:
-        return
-    try:
-        state = slurm_jobs.follow(submitted, click.echo)
-    except KeyboardInterrupt:
-        if _shall_cancel(f"Slurm job {number}", on_interrupt):
-            submitted.cancel()
-            click.echo(f"Slurm job {number} is cancelled, what it finished is kept.")
-        else:
-            click.echo(f"Slurm job {number} goes on; cancel: scancel {number}")
-        raise SystemExit(130) from None
-    slurm_jobs.check_end(submitted, state)
+    handle = _Handle(f"Slurm job {number}", f"scancel {number}", "cancelled", submitted.cancel)
+    click.echo(f"{handle.name}; its log: {submitted.log}; cancel: {handle.by_hand}")
+    if follow:
+        with handle.cancelled_by_interrupt(on_interrupt):
+            state = slurm_jobs.follow(submitted, click.echo)
+        slurm_jobs.check_end(submitted, state)
 
 
 def _apply(cluster: object, job: "Job", follow: bool, on_interrupt: OnInterrupt) -> None:
@@ -135,19 +161,12 @@ def _apply(cluster: object, job: "Job", follow: bool, on_interrupt: OnInterrupt)
     assert isinstance(cluster, KubeRayCluster)
     applied = kuberay_jobs.apply(cluster, job)
     name = resource_name(job)
-    click.echo(f"RayJob {name}; cancel: kubectl delete rayjob {name}")
-    if not follow:
-        return
-    try:
-        state = kuberay_jobs.follow(applied, click.echo)
-    except KeyboardInterrupt:
-        if _shall_cancel(f"RayJob {name}", on_interrupt):
-            applied.cancel()
-            click.echo(f"RayJob {name} is deleted, what it finished is kept.")
-        else:
-            click.echo(f"RayJob {name} goes on; cancel: kubectl delete rayjob {name}")
-        raise SystemExit(130) from None
-    kuberay_jobs.check_end(applied, state)
+    handle = _Handle(f"RayJob {name}", f"kubectl delete rayjob {name}", "deleted", applied.cancel)
+    click.echo(f"{handle.name}; cancel: {handle.by_hand}")
+    if follow:
+        with handle.cancelled_by_interrupt(on_interrupt):
+            state = kuberay_jobs.follow(applied, click.echo)
+        kuberay_jobs.check_end(applied, state)
 
 
 def _launch(site: "Site", job: "Job") -> None:
