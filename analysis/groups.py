@@ -1,24 +1,23 @@
 """From a table to everything that is said about it: one fit per group of trials."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from analysis.answers import Expected, answer_edges, select_usable
 from analysis.axes import AXES, LR_AXIS, Axis, AxisName, name_axes
-from analysis.checks import MARGIN, check_apart, check_exponent, predict_exponent
+from analysis.checks import MARGIN, predict_exponent
 from analysis.columns import GROUP_COLUMNS
 from analysis.criteria import Criterion, Kind, Reference, Verdict, judge, needed_columns
 from analysis.edges import find_boldest_stable, find_edges, find_median_edges
 from analysis.fit_json import to_json, write_fit_json
-from analysis.fitting import fit_apart, fit_laws
-from analysis.intervals import students_t
+from analysis.fitting import fit_apart
+from analysis.intervals import hull, students_t
 from analysis.optimal import LOSS_COLUMN
 from analysis.optimal_laws import fit_optimum
 from analysis.refusals import (
-    refuse_edges,
-    refuse_laws,
     warn_apart,
     warn_edges,
     warn_law,
@@ -28,13 +27,9 @@ from analysis.refusals import (
 from analysis.results import Results
 from analysis.slow import warn_unmet
 from analysis.summaries import (
-    Check,
-    Edge,
-    Exponents,
     Fit,
     GroupFit,
     GroupKey,
-    LawFit,
     NaiveSlope,
     Sensitivity,
 )
@@ -134,7 +129,7 @@ def fit_results(
     groups = []
     for key, rows in split_groups(frame):
         exponent = predict_exponent(key.optimizer, predicted, key.axis)
-        expected = _Expected(exponent, margin, AXES[key.axis])
+        expected = Expected(exponent, margin, AXES[key.axis])
         group = _fit_group(rows, key, expected)
         # A bisection does not go where the loss is lowest.
         if key.axis is AxisName.LR and not is_bisection(results.sweep_text or ""):
@@ -166,100 +161,12 @@ def _judged(results: Results, criterion: Criterion | None) -> pd.DataFrame:
     return results.frame.assign(verdict=judge(criterion, results.frame).astype("string"))
 
 
-@dataclass(frozen=True)
-class _Expected:
-    """What the exponent is held against, and of which axis it is."""
-
-    exponent: float | None
-    margin: float
-    axis: Axis
-
-
-@dataclass(frozen=True)
-class _Usable:
-    """What the laws may be fitted to."""
-
-    edges: tuple[Edge, ...]
-    num_examples: int | None
-    warnings: tuple[str, ...] = ()
-    refused: str | None = None
-
-
-def _select(rows: pd.DataFrame, edges: tuple[Edge, ...]) -> _Usable:
-    """Leave out full batches, and settle how batches were drawn."""
-    samplings = rows["sampling"].unique()
-    sizes = rows["num_examples"].dropna().unique()
-    if len(samplings) > 1 or (samplings[0] == "epoch" and len(sizes) > 1):
-        return _Usable(
-            edges,
-            None,
-            refused="The trials drew their batches in different ways or from data of different "
-            "sizes: give them different task names, so that they are fitted apart.",
-        )
-    if samplings[0] != "epoch":
-        return _Usable(edges, None)
-    if not len(sizes):
-        warning = (
-            "Batches were drawn without replacement, but the table does not say from how many "
-            "examples (num_examples): treated as with replacement."
-        )
-        return _Usable(edges, None, (warning,))
-    num_examples = int(sizes[0])
-    if rows["batch_size"].max() > num_examples:
-        raise ResultsError(
-            f"batch size {rows['batch_size'].max()} is larger than num_examples {num_examples}, "
-            "which cannot be when sampling without replacement (sampling: epoch)"
-        )
-    kept = tuple(edge for edge in edges if edge.batch_size < num_examples)
-    full = f"Batch size {num_examples} is all the data and has no noise: left out of the laws."
-    return _Usable(kept, num_examples, (full,) if len(kept) < len(edges) else ())
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What the laws say about one set of edges."""
-
-    usable: _Usable
-    laws: tuple[LawFit, ...]
-    refused: str | None
-    exponent_ci: tuple[float, float] | None
-    check: Check
-    apart: Exponents | None = None
-
-    @property
-    def best(self) -> LawFit | None:
-        """The law reported."""
-        return self.laws[0] if self.laws else None
-
-
-def _answer(rows: pd.DataFrame, edges: tuple[Edge, ...], expected: _Expected) -> _Answer:
-    """Fit the laws and hold their exponent against the predicted one, or say why not."""
-    usable = _select(rows, edges)
-    refused = usable.refused or refuse_edges(usable.edges, expected.axis)
-    laws: tuple[LawFit, ...] = ()
-    fitted = refused is None
-    if fitted:
-        laws = fit_laws(usable.edges, usable.num_examples)
-        refused = refuse_laws(laws, usable.edges, expected.axis)
-    laws = laws if refused is None else ()
-    kept = [law for law in laws if law.kept]
-    ci = _union([law.exponent_ci for law in kept])
-    ci90 = _union([law.exponent_ci90 for law in kept])
-    check = check_exponent(expected.exponent, ci, ci90, expected.margin)
-    if fitted and refused:
-        # Perhaps one exponent of lr/B is what does not fit.
-        apart = fit_apart(usable.edges, usable.num_examples)
-        check = check_apart(expected.exponent, apart, expected.margin) if apart else check
-        return _Answer(usable, laws, refused, ci, check, apart)
-    return _Answer(usable, laws, refused, ci, check)
-
-
-def _fit_group(rows: pd.DataFrame, key: GroupKey, expected: _Expected) -> GroupFit:
+def _fit_group(rows: pd.DataFrame, key: GroupKey, expected: Expected) -> GroupFit:
     """Say everything about one group but how it depends on the criterion."""
     axis = expected.axis
     seed_edges = find_edges(rows, axis)
     edges = find_median_edges(seed_edges)
-    answer = _answer(rows, seed_edges, expected)
+    answer = answer_edges(rows, seed_edges, expected)
     best, usable = answer.best, answer.usable
     apart = answer.apart or (fit_apart(usable.edges, usable.num_examples) if best else None)
     return GroupFit(
@@ -284,14 +191,14 @@ def _fit_group(rows: pd.DataFrame, key: GroupKey, expected: _Expected) -> GroupF
             *warn_apart(apart, edges),
         ),
         refused=answer.refused,
-        exponent_ci90=_union([law.exponent_ci90 for law in answer.laws if law.kept]),
+        exponent_ci90=hull([law.exponent_ci90 for law in answer.laws if law.kept]),
         num_examples=usable.num_examples,
         apart=apart,
     )
 
 
 def _add_optimum(
-    group: GroupFit, rows: pd.DataFrame, expected: _Expected, loss_column: str
+    group: GroupFit, rows: pd.DataFrame, expected: Expected, loss_column: str
 ) -> GroupFit:
     """Add the learning rates with the lowest loss."""
     optimal = fit_optimum(
@@ -300,7 +207,7 @@ def _add_optimum(
         expected.margin,
         num_examples=group.num_examples,
         loss_column=loss_column,
-        refused=_select(rows, ()).refused,
+        refused=select_usable(rows, ()).refused,
     )
     return replace(group, optimal=optimal)
 
@@ -315,13 +222,6 @@ def _warn_failed(rows: pd.DataFrame) -> tuple[str, ...]:
     return (f"{failed} of {len(rows)} trials failed and say nothing.",) if failed else ()
 
 
-def _union(intervals: list[tuple[float, float]]) -> tuple[float, float] | None:
-    """Return the hull of intervals, None of none."""
-    if not intervals:
-        return None
-    return min(low for low, _ in intervals), max(high for _, high in intervals)
-
-
 def _other_criteria(rows: pd.DataFrame, criterion: Criterion | None) -> tuple[Criterion, ...]:
     """Return the other criteria that the group's losses allow."""
     others = _OTHER_CRITERIA
@@ -334,10 +234,10 @@ def _other_criteria(rows: pd.DataFrame, criterion: Criterion | None) -> tuple[Cr
     )
 
 
-def _try_criterion(rows: pd.DataFrame, expected: _Expected, criterion: Criterion) -> Sensitivity:
+def _try_criterion(rows: pd.DataFrame, expected: Expected, criterion: Criterion) -> Sensitivity:
     """Fit one group under another criterion."""
     judged = rows.assign(verdict=judge(criterion, rows))
-    answer = _answer(judged, find_edges(judged, expected.axis), expected)
+    answer = answer_edges(judged, find_edges(judged, expected.axis), expected)
     best = answer.best
     return Sensitivity(
         str(criterion),

@@ -1,5 +1,6 @@
 """What an interval of the exponent is, and how far the likelihood may fall inside it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,3 +76,21 @@ def profile_cut(
     t = students_t(confidence, max(num_places - num_parameters, 1))
     df = max(num_units - num_parameters, 1)
     return float(phi * num_units * np.log1p(t**2 / df))
+
+
+def hull(intervals: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """Return the smallest interval that holds all of them.
+
+    Args:
+        intervals: Low and high end of each.
+
+    Returns:
+        Low and high end, None when there are no intervals.
+
+    Example:
+        >>> hull([(0.8, 1.1), (0.9, 1.3)])
+        (0.8, 1.3)
+    """
+    if not intervals:
+        return None
+    return min(low for low, _ in intervals), max(high for _, high in intervals)

@@ -5,7 +5,8 @@ import jinja2
 from analysis import sentences
 from analysis.figures.edges import edge_figure
 from analysis.formatting import group_title
-from analysis.report import Badge, choose_badge, embed_figure
+from analysis.report import embed_figure
+from analysis.report_views import Badge, choose_badge
 from analysis.summaries import Fit, GroupFit
 
 # What a browser needs to show one group; every string is escaped.

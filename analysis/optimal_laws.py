@@ -19,7 +19,7 @@ from analysis.bowls import Where
 from analysis.cells import Cells, collect_cells
 from analysis.checks import MARGIN, check_exponent
 from analysis.fitting import fit_cells
-from analysis.intervals import students_t
+from analysis.intervals import hull, students_t
 from analysis.likelihood import FloatArray
 from analysis.optimal import LOSS_COLUMN, find_optimal_lrs
 from analysis.optimal_summaries import OptimalFit, OptimalLR
@@ -218,8 +218,8 @@ def _say(
     """Put everything together."""
     laws = laws if refused is None else ()
     kept = [law for law in laws if law.kept]
-    ci = _unite([law.exponent_ci for law in kept])
-    check = check_exponent(predicted, ci, _unite([law.exponent_ci90 for law in kept]), margin)
+    ci = hull([law.exponent_ci for law in kept])
+    check = check_exponent(predicted, ci, hull([law.exponent_ci90 for law in kept]), margin)
     return OptimalFit(
         loss_column=loss_column,
         lrs=lrs,
@@ -232,13 +232,6 @@ def _say(
         refused=refused,
         num_examples=num_examples,
     )
-
-
-def _unite(intervals: list[tuple[float, float]]) -> tuple[float, float] | None:
-    """Return the hull of intervals, None of none."""
-    if not intervals:
-        return None
-    return min(low for low, _ in intervals), max(high for _, high in intervals)
 
 
 def _refuse_optima(lrs: Sequence[OptimalLR]) -> str | None:

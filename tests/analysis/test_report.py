@@ -11,7 +11,8 @@ import pytest
 from analysis.criteria import Criterion, Kind
 from analysis.formatting import format_rate
 from analysis.groups import fit_results
-from analysis.report import choose_badge, count_failures, render_report, write_report
+from analysis.report import render_report, write_report
+from analysis.report_views import choose_badge, count_failures
 from analysis.results import Results, read_results
 from analysis.sentences import describe_criterion, headline
 from analysis.summaries import Check, Fit, Outcome
