@@ -10,8 +10,8 @@ from analysis.summaries import GroupKey
 # How the optimizers that we know are written in a sentence; any other name is shown as it stands.
 _OPTIMIZER_NAMES = {
     "sgd": "SGD",
-    "momentum": "SGD with momentum",
-    "nesterov": "SGD with Nesterov momentum",
+    "momentum": "momentum SGD",
+    "nesterov": "Nesterov SGD",
     "adam": "Adam",
     "adamw": "AdamW",
     "rmsprop": "RMSprop",

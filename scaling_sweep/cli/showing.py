@@ -105,7 +105,7 @@ def _optimum(one: "OptimalLR | None") -> str:
 def _summary(fit: "Fit") -> Table:
     keys = [group.key for group in fit.groups]
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("", "exponent", "95 % interval", "law", "straight line", "prediction"):
+    for name in ("", "exponent", "95 % interval", "law", "straight\nline", "prediction"):
         table.add_column(name)
     for group in fit.groups:
         naive = group.naive_slope
