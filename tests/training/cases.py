@@ -166,3 +166,17 @@ class SpyDataset(Dataset[tuple[Tensor, Tensor]]):
         """Return one pair, and note which."""
         self.seen.append(index)
         return self._inputs[index], self._targets[index]
+
+
+def classification() -> Task:
+    """Return a classifier of 3 kinds with BatchNorm, 96 examples."""
+    inputs, targets = net_task().inputs, net_task().targets
+    assert inputs is not None
+    assert targets is not None
+
+    def make_model() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3))
+
+    labels = torch.bucketize(targets.flatten(), torch.tensor([-0.4, 0.4]))
+    loss = nn.functional.cross_entropy
+    return Task("own", "Three kinds.", make_model, loss, inputs=inputs, targets=labels)

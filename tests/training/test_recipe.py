@@ -11,22 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scaling_sweep.errors import UserError
 from scaling_sweep.optimizers.sgd import sgd
 from scaling_sweep.spec import Recipe, Schedule
-from scaling_sweep.tasks.digits import digits_mlp
-from scaling_sweep.tasks.metrics import accuracy
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.copies import Point, stack_points
 from scaling_sweep.training.engines import LoopEngine, VmapEngine
-from scaling_sweep.training.preflight import inspect_task
 from scaling_sweep.training.randomness import derive_seed
-from scaling_sweep.training.treatment import Treatment, why_not_treated
-from tests.run_cases import tiny_sweep
+from scaling_sweep.training.treatment import Treatment
 from tests.training.cases import (
-    batchnorm_net,
     by_trial,
-    dropout_net,
+    classification,
     make_spec,
     mixed_packs,
     net_task,
@@ -38,20 +32,6 @@ from tests.training.test_reference import OPTIMIZERS, draw_indices
 STEPS = 40
 both_engines = pytest.mark.parametrize("engine", ["vmap", "loop"])
 MakeScheduler = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
-
-
-def classification() -> Task:
-    """Return a classifier of 3 kinds with BatchNorm, 96 examples."""
-    inputs, targets = net_task().inputs, net_task().targets
-    assert inputs is not None
-    assert targets is not None
-
-    def make_model() -> nn.Module:
-        return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3))
-
-    labels = torch.bucketize(targets.flatten(), torch.tensor([-0.4, 0.4]))
-    loss = nn.functional.cross_entropy
-    return Task("own", "Three kinds.", make_model, loss, inputs=inputs, targets=labels)
 
 
 def train_plainly(
@@ -317,108 +297,6 @@ def test_the_plain_recipe_does_nothing() -> None:
     assert make_spec(recipe={}) == make_spec()
 
 
-@both_engines
-def test_held_out_data_are_measured_at_the_end(engine: str) -> None:
-    """Validation loss and metric are those of the trained model, smoothing left out."""
-    task = classification()
-    assert task.inputs is not None
-    assert task.targets is not None
-    held_out = task.inputs[:40] + 0.5, task.targets[:40]
-    task = replace(task, validation=held_out, metric=accuracy)
-    on_it = replace(task, inputs=held_out[0], targets=held_out[1], validation=None, metric=None)
-    spec = make_spec(lrs=(0.1,), engine=engine, recipe={"label_smoothing": 0.1})
-    records = train_only(spec, task).records
-
-    steps = spec.horizon.steps
-    assert steps is not None
-    for seed, record in enumerate(records):
-        with torch.random.fork_rng():
-            torch.manual_seed(derive_seed(0, seed, "start"))
-            model = task.make_model()
-        stepper = torch.optim.SGD(model.parameters(), 0.1)
-        for index in draw_indices(96, 8, steps, seed, "replacement"):
-            stepper.zero_grad()
-            nn.functional.cross_entropy(
-                model(task.inputs[index]), task.targets[index], label_smoothing=0.1
-            ).backward()
-            stepper.step()
-        model.eval()
-        outputs = model(held_out[0])
-        expected = on_it.loss(outputs, held_out[1]).item()
-        right = sum(
-            int(row.argmax()) == int(label) for row, label in zip(outputs, held_out[1], strict=True)
-        )
-        assert record.validation_loss == pytest.approx(expected, rel=1e-5)
-        assert record.validation_metric == pytest.approx(right / 40)
-
-
-@both_engines
-def test_a_trial_that_diverged_has_no_metric(engine: str) -> None:
-    """Its validation loss is infinite; its mate's numbers are there."""
-    task = net_task(lambda: nn.Linear(4, 1))
-    assert task.inputs is not None
-    assert task.targets is not None
-    held_out = task.inputs[:40], task.targets[:40]
-    task = replace(task, validation=held_out, metric=nn.functional.l1_loss)
-    good, bad = train_only(make_spec(lrs=(0.01, 1e30), seeds=1, engine=engine), task).records
-
-    assert (bad.validation_loss, bad.validation_metric) == (math.inf, None)
-    assert good.validation_loss is not None
-    assert good.validation_metric is not None
-    assert 0 < good.validation_metric < math.sqrt(good.validation_loss)
-
-
-def test_without_held_out_data_nothing_is_said() -> None:
-    """A task without validation leaves both empty."""
-    record = train_only(make_spec(), net_task()).records[0]
-    assert (record.validation_loss, record.validation_metric) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("recipe", "task", "expected"),
-    [
-        ({"batch_norm": "batch"}, net_task(small_net), ("batch_norm", "has no BatchNorm layer")),
-        ({"batch_norm": "frozen"}, net_task(dropout_net), ("batch_norm", "has no BatchNorm layer")),
-        (
-            {"batch_norm": "frozen"},
-            net_task(lambda: nn.BatchNorm1d(4, track_running_stats=False)),
-            ("batch_norm", "no running statistics to freeze"),
-        ),
-        ({"label_smoothing": 0.1}, net_task(small_net), ("label_smoothing", "knows no label smo")),
-        ({"batch_norm": "frozen", "label_smoothing": 0}, net_task(batchnorm_net), None),
-        ({"label_smoothing": 0.1}, classification(), None),
-    ],
-)
-def test_what_a_task_cannot_follow_is_refused(
-    recipe: dict[str, object], task: Task, expected: tuple[str, str] | None
-) -> None:
-    """The field is named, with the reason, before anything trains."""
-    found = why_not_treated(Recipe.model_validate(recipe), task, task.make_model())
-    if expected is None:
-        assert found is None
-    else:
-        assert found is not None
-        assert found[0] == expected[0]
-        assert expected[1] in found[1]
-
-
-@pytest.mark.parametrize(
-    ("recipe", "message"),
-    [
-        ("{batch_norm: batch}", "recipe.batch_norm: the model of task 'own' has no BatchNorm"),
-        ("{label_smoothing: 0.1}", "recipe.label_smoothing: the loss of task 'own' knows no"),
-    ],
-)
-def test_a_sweep_file_is_told_before_anything_trains(recipe: str, message: str) -> None:
-    """One line, at the recipe's place in the file."""
-    sweep = tiny_sweep({"seeds: 2": f"seeds: 2\nrecipe: {recipe}"})
-    with pytest.raises(UserError) as caught:
-        inspect_task(sweep, net_task())
-    assert message in str(caught.value)
-    assert str(caught.value).startswith("tiny.yaml:")
-    assert "\n" not in str(caught.value)
-
-
 def test_a_task_may_bring_its_own_smoothed_loss() -> None:
     """`smoothed_loss` is called with the share."""
 
@@ -428,9 +306,3 @@ def test_a_task_may_bring_its_own_smoothed_loss() -> None:
     loss = replace(net_task(), smoothed_loss=smoothed).loss_with(0.5)
 
     assert loss(torch.tensor(2.0), torch.tensor(2.0)).item() == 1.0
-
-
-def test_a_metric_needs_held_out_data() -> None:
-    """A task with a metric and nothing to take it on is refused when it is made."""
-    with pytest.raises(ValueError, match="has a metric but no validation data"):
-        replace(digits_mlp(), metric=accuracy)
