@@ -1,9 +1,10 @@
 """A small study on disk and results made up for it, for the tests around a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from scaling_sweep.planning import Pack, plan_packs
+from scaling_sweep.rows import PackRows
 from scaling_sweep.spec import LoadedSweep, parse_sweep
 from scaling_sweep.training.records import PackResult, TrialRecord
 
@@ -71,3 +72,33 @@ def made_up_result(pack: Pack) -> PackResult:
             )
         )
     return PackResult(pack, tuple(records), NUM_EXAMPLES, "cpu", "vmap", 0.25 * len(records))
+
+
+class Silent:
+    """A display that remembers instead of showing.
+
+    Attributes:
+        planned: Packs to run and trials there already, for each plan.
+        finished: Ids of the packs that came in.
+        warned: Warnings.
+    """
+
+    def __init__(self) -> None:
+        self.planned: list[tuple[int, int]] = []
+        self.finished: list[str] = []
+        self.warned: list[str] = []
+
+    def on_plan(self, packs: Sequence[Pack], num_done: int) -> None:
+        """Remember the plan."""
+        self.planned.append((len(packs), num_done))
+
+    def on_stage(self, text: str) -> None:
+        """Say nothing."""
+
+    def on_pack(self, pack: Pack, rows: PackRows, wall_time_s: float) -> None:
+        """Remember the pack."""
+        self.finished.append(pack.pack_id)
+
+    def on_warning(self, text: str) -> None:
+        """Remember the warning."""
+        self.warned.append(text)

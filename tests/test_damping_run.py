@@ -17,8 +17,7 @@ from scaling_sweep.rows import rows_of_result
 from scaling_sweep.running import run_sweep
 from scaling_sweep.spec import parse_sweep
 from scaling_sweep.store import RunFolder
-from tests.run_cases import damped_sweep, made_up_result, tiny_packs, tiny_sweep
-from tests.test_running import Silent
+from tests.run_cases import Silent, damped_sweep, made_up_result, tiny_packs, tiny_sweep
 
 SECTION = "curvature: {points: [init], seeds: 1, num_examples: 64, max_products: 20, probes: 2}\n"
 

@@ -8,9 +8,8 @@ from analysis.curvature_table import read_curvature
 from scaling_sweep.predicting import predict_sweep
 from scaling_sweep.running import run_sweep
 from scaling_sweep.spec import LoadedSweep, parse_sweep
-from tests.run_cases import SWEEP
+from tests.run_cases import SWEEP, Silent
 from tests.test_predicting import SECTION
-from tests.test_running import Silent
 
 # Ray warns of its own future; what it says is not ours to mend.
 pytestmark = [

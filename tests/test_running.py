@@ -1,6 +1,6 @@
 """A run around its training: what is refused, resumed, left alone, without starting Ray."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,41 +11,11 @@ from scaling_sweep.clusters import Capacity
 from scaling_sweep.errors import UserError
 from scaling_sweep.planning import Pack, Search
 from scaling_sweep.progress import read_status
-from scaling_sweep.rows import PackRows, rows_of_failure, rows_of_result
+from scaling_sweep.rows import rows_of_failure, rows_of_result
 from scaling_sweep.running import run_sweep
 from scaling_sweep.spec import LoadedSweep
 from scaling_sweep.tracking import Tracker
-from tests.run_cases import made_up_result, tiny_packs, tiny_sweep
-
-
-class Silent:
-    """A display that remembers instead of showing.
-
-    Attributes:
-        planned: Packs to run and trials there already, for each plan.
-        finished: Ids of the packs that came in.
-        warned: Warnings.
-    """
-
-    def __init__(self) -> None:
-        self.planned: list[tuple[int, int]] = []
-        self.finished: list[str] = []
-        self.warned: list[str] = []
-
-    def on_plan(self, packs: Sequence[Pack], num_done: int) -> None:
-        """Remember the plan."""
-        self.planned.append((len(packs), num_done))
-
-    def on_stage(self, text: str) -> None:
-        """Say nothing."""
-
-    def on_pack(self, pack: Pack, rows: PackRows, wall_time_s: float) -> None:
-        """Remember the pack."""
-        self.finished.append(pack.pack_id)
-
-    def on_warning(self, text: str) -> None:
-        """Remember the warning."""
-        self.warned.append(text)
+from tests.run_cases import Silent, made_up_result, tiny_packs, tiny_sweep
 
 
 @pytest.fixture
