@@ -157,6 +157,14 @@ class Resources(Section):
     max_trials_per_pack: Annotated[int, Field(ge=1), WHOLE] | None = None
     """Most trials trained together as one stacked model; null leaves it to the planner."""
 
+    pack_timeout: Annotated[float, Field(gt=0), NUMBER] | None = Field(None, examples=[600])
+    """Seconds a pack may take; one that takes longer is given up after two more tries, its trials
+    fail with that reason, and the sweep goes on. Null waits for ever."""
+
+    memory_gib: Annotated[float, Field(gt=0), NUMBER] | None = Field(None, examples=[4])
+    """GiB of main memory a worker may take, on Linux; what needs more is trained in parts or
+    fails with that reason, and the other workers keep theirs. Null sets no limit."""
+
 
 class CheckSpec(Section):
     """What the measured exponents are held against."""
