@@ -6,8 +6,8 @@ What a unit asks for depends on its own trials and on the *finished* units befor
 else: so the same trials are asked for in whatever order packs return, and after any interruption.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,7 +24,7 @@ from scaling_sweep.planning.units import (
     trial_at,
     unit_of,
 )
-from scaling_sweep.spec import Bisection, OptimizerSpec, SweepSpec
+from scaling_sweep.spec import OptimizerSpec, SweepSpec
 
 # Where nothing at all is known, three trials at once cut the range to a quarter in one pack
 # (guess: it happens once per optimizer).
@@ -70,96 +70,191 @@ def survey(
     Raises:
         ValueError: If the study is a grid.
     """
-    if spec.bisection is None:
-        raise ValueError("A grid is not searched by bisection.")
-    label = optimizer.label
-    known: defaultdict[Unit, list[Measurement]] = defaultdict(list)
-    for item in measured:
-        if item.optimizer == label:
-            known[unit_of(item)].append(item)
-    busy = frozenset(unit_of(trial) for trial in in_flight)
-    lattice = make_lattice(spec, optimizer)
-    surveyor = _Surveyor(spec, spec.bisection, optimizer, lattice, known, busy)
-    return surveyor.survey(num_seeds)
+    surveyor = Surveyor(spec, optimizer, num_seeds)
+    surveyor.hear(measured)
+    surveyor.ask(in_flight)
+    return surveyor.needs()
 
 
-@dataclass(frozen=True)
-class _Surveyor:
-    """One look at one optimizer.
+class Surveyor:
+    """What every unit of an optimizer lacks, kept up to date as its trials return.
 
-    Attributes: as of `survey`.
+    A unit is looked at again only when one of its trials was asked for or has returned, or when a
+    unit it waits for has moved: so following a search costs as much for each trial of a large study
+    as for each of a small one.
+
+    Args:
+        spec: A study that is searched by bisection.
+        optimizer: One of its optimizers.
+        num_seeds: Replicates.
+
+    Raises:
+        ValueError: If the study is a grid.
     """
 
-    spec: SweepSpec
-    settings: Bisection
-    optimizer: OptimizerSpec
-    lattice: Lattice
-    known: Mapping[Unit, Sequence[Measurement]]
-    busy: frozenset[Unit]
+    def __init__(self, spec: SweepSpec, optimizer: OptimizerSpec, num_seeds: int) -> None:
+        if spec.bisection is None:
+            raise ValueError("A grid is not searched by bisection.")
+        self._spec, self._optimizer, self._settings = spec, optimizer, spec.bisection
+        self._label = optimizer.label
+        self._lattice = make_lattice(spec, optimizer)
+        self._places = list_places(spec, optimizer)
+        self._rows = {place: i for i, place in enumerate(self._places)}
+        self._parents = list_parents(len(self._places))
+        self._children = _children(self._parents)
+        self._known: defaultdict[Unit, list[Measurement]] = defaultdict(list)
+        self._num_away: Counter[Unit] = Counter()
+        self._stands: dict[Unit, Standing] = {}
+        self._needs: dict[Unit, Need] = {}
+        self._finished: set[Unit] = set()
+        self._wanting: set[Unit] = set()
+        self._moved: set[Unit] = set()
+        self._num_seeds = 0
+        self.add_seeds(num_seeds)
 
-    def survey(self, num_seeds: int) -> tuple[Need, ...]:
-        """Return what all units lack."""
-        places = list_places(self.spec, self.optimizer)
-        parents = list_parents(len(places))
-        units = [
-            [Unit(self.optimizer.label, place, seed) for seed in range(num_seeds)]
-            for place in places
-        ]
-        stands = {
-            unit: stand(tuple(self.known.get(unit, ())), self.lattice)
-            for row in units
-            for unit in row
+    def add_seeds(self, num_seeds: int) -> None:
+        """Look for the edges of so many seeds from now on."""
+        self._moved |= {
+            Unit(self._label, place, seed)
+            for place in self._places
+            for seed in range(self._num_seeds, num_seeds)
         }
-        finished = {unit for unit, standing in stands.items() if self._is_finished(unit, standing)}
-        needs = []
-        for place, row in enumerate(units):
-            neighbours = [units[parent][0] for parent in parents[place]]
-            for unit in row:
-                beside = [other for other in row if other.generation < unit.generation]
-                trials: tuple[Trial, ...] = ()
-                if unit not in finished | self.busy and finished.issuperset(beside or neighbours):
-                    expected = self._expect(unit, stands, beside, neighbours)
-                    trials = self._trials(unit, self._ranks(unit, stands[unit], expected))
-                needs.append(Need(unit, stands[unit], trials, unit in finished))
-        return tuple(needs)
+        self._num_seeds = num_seeds
+
+    def hear(self, measured: Iterable[Measurement]) -> None:
+        """Take in what is known of trials, of whatever optimizer, in flight or not."""
+        for item in measured:
+            if item.optimizer == self._label:
+                unit = unit_of(item)
+                self._known[unit].append(item)
+                self._moved.add(unit)
+
+    def measured(self) -> tuple[Measurement, ...]:
+        """Return what is known of the optimizer's trials, in the order of their names."""
+        known = (item for items in self._known.values() for item in items)
+        return tuple(sorted(known, key=lambda item: item.trial_id))
+
+    def ask(self, trials: Iterable[Trial]) -> None:
+        """Take note of trials, of whatever optimizer, that are in flight from now on."""
+        self._count_away(trials, 1)
+
+    def land(self, trials: Iterable[Trial]) -> None:
+        """Take note of trials that are not in flight any more."""
+        self._count_away(trials, -1)
+
+    def _count_away(self, trials: Iterable[Trial], change: int) -> None:
+        for trial in trials:
+            if trial.optimizer.label == self._label:
+                unit = unit_of(trial)
+                self._num_away[unit] += change
+                self._moved.add(unit)
+
+    def needs(self) -> tuple[Need, ...]:
+        """Return what all units lack, by place and seed."""
+        self._look_again()
+        seeds = range(self._num_seeds)
+        units = (Unit(self._label, place, seed) for place in self._places for seed in seeds)
+        return tuple(self._needs[unit] for unit in units)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every edge is found as finely as was asked, or cannot be."""
+        self._look_again()
+        return len(self._finished) == len(self._places) * self._num_seeds
+
+    def wanted(self) -> tuple[Trial, ...]:
+        """Return the trials to train now, by place and seed."""
+        self._look_again()
+        units = sorted(self._wanting, key=lambda unit: (unit.place, unit.seed))
+        return tuple(trial for unit in units for trial in self._needs[unit].trials)
+
+    def _look_again(self) -> None:
+        """Bring every unit that has moved up to date, and those that look at it."""
+        moved, self._moved = self._moved, set()
+        moved = {unit for unit in moved if unit.seed < self._num_seeds and unit.place in self._rows}
+        affected = set(moved)
+        for unit in moved:
+            before = self._told(unit)
+            self._stands[unit] = stand(tuple(self._known.get(unit, ())), self._lattice)
+            self._finished.discard(unit)
+            if not self._num_away[unit] and not self._ranks(unit, self._ignorance):
+                self._finished.add(unit)
+            if self._told(unit) != before:
+                affected.update(self._followers(unit))
+        self._wanting -= affected
+        for unit in affected:
+            finished = unit in self._finished
+            trials = () if finished or self._num_away[unit] else self._trials(unit)
+            self._needs[unit] = Need(unit, self._stands[unit], trials, finished)
+            if trials:
+                self._wanting.add(unit)
+
+    def _told(self, unit: Unit) -> tuple[bool, float | None]:
+        """Return what others look at of a unit: whether it is finished, and where its edge is."""
+        known = self._stands.get(unit)
+        return unit in self._finished, None if known is None else known.middle
+
+    def _followers(self, unit: Unit) -> Iterator[Unit]:
+        """Yield the units that wait for a unit, or expect their edge from its."""
+        for seed in range(unit.seed + 1, self._num_seeds):
+            other = unit.at_seed(seed)
+            if other.generation > unit.generation:
+                yield other
+        if unit.seed == 0:
+            for child in self._children[self._rows[unit.place]]:
+                yield Unit(self._label, self._places[child], 0)
+
+    def _trials(self, unit: Unit) -> tuple[Trial, ...]:
+        """Return what an unfinished unit wants: nothing before those it waits for are finished."""
+        seeds = range(unit.seed)
+        beside = [
+            other for seed in seeds if (other := unit.at_seed(seed)).generation < unit.generation
+        ]
+        parents = self._parents[self._rows[unit.place]]
+        neighbours = [Unit(self._label, self._places[parent], 0) for parent in parents]
+        if not self._finished.issuperset(beside or neighbours):
+            return ()
+        ranks = self._ranks(unit, self._expect(unit, beside, neighbours))
+        return tuple(trial_at(self._spec, self._optimizer, unit, self._lattice, k) for k in ranks)
 
     def _expect(
-        self,
-        unit: Unit,
-        stands: Mapping[Unit, Standing],
-        beside: Sequence[Unit],
-        neighbours: Sequence[Unit],
+        self, unit: Unit, beside: Sequence[Unit], neighbours: Sequence[Unit]
     ) -> Expectation:
         """Say where a unit's edge is expected, from the finished units before it."""
 
         def found(others: Sequence[Unit]) -> Iterator[tuple[Place, float]]:
             for other in others:
-                if (middle := stands[other].middle) is not None:
+                if (middle := self._stands[other].middle) is not None:
                     yield other.place, middle
 
         ranks = [middle for _, middle in found(beside)]
-        return expect(unit.place, ranks, dict(found(neighbours)), self.lattice)
+        return expect(unit.place, ranks, dict(found(neighbours)), self._lattice)
 
-    def _trials(self, unit: Unit, ranks: Sequence[int]) -> tuple[Trial, ...]:
-        """Return the trials of a unit at some ranks."""
-        return tuple(trial_at(self.spec, self.optimizer, unit, self.lattice, k) for k in ranks)
+    def _ranks(self, unit: Unit, expected: Expectation) -> tuple[int, ...]:
+        """Return the ranks to try: towards the edge, and once it is found perhaps one apart.
 
-    def _is_finished(self, unit: Unit, standing: Standing) -> bool:
-        """Return whether nothing is to be tried: which does not depend on what is expected."""
-        return unit not in self.busy and not self._ranks(unit, standing, self._ignorance)
-
-    def _ranks(self, unit: Unit, standing: Standing, expected: Expectation) -> tuple[int, ...]:
-        """Return the ranks to try: towards the edge, and once it is found perhaps one apart."""
-        num = self.settings.probes if expected.informed else _FIRST_PROBES
-        return propose(standing, expected, self.lattice, num) or _draw_sentinel(
-            unit, standing, self.lattice, self.settings.sentinels, self.spec.sweep_seed
+        Whether there are any does not depend on what is expected.
+        """
+        num = self._settings.probes if expected.informed else _FIRST_PROBES
+        standing, lattice = self._stands[unit], self._lattice
+        return propose(standing, expected, lattice, num) or _draw_sentinel(
+            unit, standing, lattice, self._settings.sentinels, self._spec.sweep_seed
         )
 
     @cached_property
     def _ignorance(self) -> Expectation:
         """What is expected when nothing is known."""
-        middle = (self.lattice.first + self.lattice.last) / 2
+        middle = (self._lattice.first + self._lattice.last) / 2
         return Expectation(middle, 1.0, informed=False)
+
+
+def _children(parents: Sequence[Sequence[int]]) -> dict[int, list[int]]:
+    """Return the places that wait for each place."""
+    children: dict[int, list[int]] = {place: [] for place in range(len(parents))}
+    for place, others in enumerate(parents):
+        for other in others:
+            children[other].append(place)
+    return children
 
 
 def _draw_sentinel(

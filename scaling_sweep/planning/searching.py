@@ -15,10 +15,6 @@ from scaling_sweep.spec import OptimizerSpec, SweepSpec
 if TYPE_CHECKING:
     from scaling_sweep.planning.bisection import Need
 
-# Where a precision is asked for, a quarter more seeds at a time: a single one is a thin pack, and
-# the last step overshoots by a quarter at most.
-_SHARE_OF_SEEDS_ADDED = 4
-
 
 @dataclass(frozen=True)
 class PackLimits:
@@ -68,10 +64,10 @@ class Search:
             while packs are in flight means "ask again when one returns", none otherwise that the
             study is finished.
         """
-        known = (*self.earlier, *found)
         limits = self.limits
         if self.spec.bisection is None:
-            done = {item.trial_id for item in known} | {trial.trial_id for trial in in_flight}
+            known = {item.trial_id for item in (*self.earlier, *found)}
+            done = known | {trial.trial_id for trial in in_flight}
             return plan_packs(
                 self.spec,
                 done,
@@ -79,14 +75,14 @@ class Search:
                 max_trials_per_pack=limits.max_trials_per_pack,
                 num_slots=limits.num_slots,
             )
-        needs = (
-            need
-            for optimizer in self.spec.optimizers
-            for need in current_needs(self.spec, optimizer, known, in_flight)
-        )
-        return self._pack(trial for need in needs for trial in need.trials)
+        from scaling_sweep.planning.following import FollowedSearch  # a grid needs no pandas
 
-    def _pack(self, trials: Iterable[Trial]) -> tuple[Pack, ...]:
+        followed = FollowedSearch(self)
+        followed.hear(found)
+        followed.ask(in_flight)
+        return followed.hand_out()
+
+    def stack(self, trials: Iterable[Trial]) -> tuple[Pack, ...]:
         """Stack what can be stacked; a search asks for few trials at a time and splits none."""
         groups: defaultdict[SharedKey, list[Trial]] = defaultdict(list)
         for trial in trials:
@@ -120,32 +116,12 @@ def current_needs(
     Raises:
         ValueError: If the study is a grid.
     """
-    # A grid needs neither, and both load pandas and scipy.
-    from analysis.criteria import Verdict
-    from scaling_sweep.planning.bisection import survey
+    from scaling_sweep.planning.following import OptimizerSearch  # a grid needs no pandas
 
-    if spec.bisection is None:
-        raise ValueError("A grid is not searched by bisection.")
-    label = optimizer.label
-    own = tuple(sorted((item for item in known if item.optimizer == label), key=_by_id))
-    precision, num_seeds = spec.bisection.precision, spec.seeds
-    while True:
-        needs = survey(spec, optimizer, num_seeds, own, in_flight)
-        if precision is None or num_seeds >= spec.most_seeds:
-            return needs
-        if not all(need.finished for need in needs):
-            return needs
-        # Only the seeds that were complete are looked at, so a resumed run decides the same.
-        told = tuple(m for m in own if m.seed < num_seeds and m.verdict is not Verdict.FAILED)
-        half_width = measure_precision(told)
-        if half_width is not None and half_width <= precision:
-            return needs
-        added = max(1, num_seeds // _SHARE_OF_SEEDS_ADDED)
-        num_seeds = min(num_seeds + added, spec.most_seeds)
-
-
-def _by_id(item: Measurement) -> str:
-    return item.trial_id
+    search = OptimizerSearch(spec, optimizer)
+    search.surveyor.hear(known)
+    search.surveyor.ask(in_flight)
+    return search.needs()
 
 
 @lru_cache(maxsize=256)
@@ -162,14 +138,19 @@ def measure_precision(measured: tuple[Measurement, ...]) -> float | None:
         Half the width of the exponent's 95 % interval; None where no law can be fitted.
     """
     # Slow to import, and needed by studies that ask for a precision only.
-    from analysis.groups import fit_results
-    from analysis.results import Results
+    from analysis.answers import Expected, answer_edges
+    from analysis.axes import AXES
+    from analysis.checks import MARGIN
+    from analysis.edges import find_edges
+    from analysis.groups import split_groups
     from analysis.tables import normalize_table
 
     table = normalize_table(tabulate(measured), "trials so far", {}).frame
-    # A column that is not there: the best learning rate is not asked for.
-    (group,) = fit_results(Results(table, "trials so far"), loss_column="min_loss").groups
-    if group.refused is not None or group.exponent_ci is None:
+    ((key, rows),) = split_groups(table)
+    axis = AXES[key.axis]
+    # What the exponent is held against does not move its interval.
+    answer = answer_edges(rows, find_edges(rows, axis), Expected(None, MARGIN, axis))
+    if answer.refused is not None or answer.exponent_ci is None:
         return None
-    low, high = group.exponent_ci
+    low, high = answer.exponent_ci
     return (high - low) / 2

@@ -5,6 +5,7 @@ Made to say beforehand what a search costs and how well it will know the exponen
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from analysis.criteria import Verdict
 from scaling_sweep.planning.evidence import Measurement, measurement_of
+from scaling_sweep.planning.following import FollowedSearch
 from scaling_sweep.planning.searching import Search
 from scaling_sweep.planning.trials import Pack, Trial
 
@@ -97,22 +99,22 @@ def simulate_search(
     Returns:
         What was asked for, and when it ended.
     """
-    found: list[Measurement] = []
-    waiting, packs = list(search.next_packs()), list[Pack]()
+    following = FollowedSearch(search) if search.learns else None
+    waiting = deque(search.next_packs() if following is None else following.hand_out())
+    found, packs = list[Measurement](), list[Pack]()
     flying: list[tuple[float, int, Pack]] = []
-    now, turn = 0.0, 0
+    now = 0.0
     while waiting or flying:
         while waiting and len(flying) < num_workers:
-            pack = waiting.pop(0)
+            pack = waiting.popleft()
+            heapq.heappush(flying, (now + seconds(pack), len(packs), pack))
             packs.append(pack)
-            heapq.heappush(flying, (now + seconds(pack), turn, pack))
-            turn += 1
         now, _, back = heapq.heappop(flying)
-        found += [answer(trial) for trial in back.trials]
-        if search.learns:
-            away = [trial for _, _, pack in flying for trial in pack.trials]
-            away += [trial for pack in waiting for trial in pack.trials]
-            waiting += search.next_packs(found, away)
+        answers = [answer(trial) for trial in back.trials]
+        found += answers
+        if following is not None:
+            following.hear(answers, back.trials)
+            waiting += following.hand_out()
     return Simulation(
         measured=tuple(found),
         num_packs=len(packs),

@@ -55,6 +55,10 @@ class Unit:
             generation, seeds = generation + 1, seeds // _GENERATION
         return generation
 
+    def at_seed(self, seed: int) -> "Unit":
+        """Return the unit of another seed at the same place."""
+        return Unit(self.optimizer, self.place, seed)
+
     def draw_lots(self, sweep_seed: int, num: int) -> tuple[float, ...]:
         """Draw numbers that depend on the unit alone.
 
