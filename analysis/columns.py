@@ -67,7 +67,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("num_examples", "Int64", "examples", "Training examples; empty for fresh samples."),
     Column("verdict", "string", "", "stable, diverged (a measurement) or failed (none)."),
     Column("reason", "string", "", "Why the verdict is what it is."),
-    Column("initial_loss", "float64", "loss", "Loss of the untrained model, evaluation set."),
+    Column(
+        "initial_loss",
+        "float64",
+        "loss",
+        "Loss of the untrained model on the evaluation set, BatchNorm by the batch's statistics.",
+    ),
     Column("start_loss", "float64", "loss", "Loss where the trial began, same set."),
     Column("final_loss", "float64", "loss", "Loss after the last update, same set."),
     Column(

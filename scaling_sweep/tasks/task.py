@@ -51,8 +51,9 @@ class Task:
         smoothed_loss: ``smoothed_loss(outputs, targets, label_smoothing)``, the loss with a share
             of the target spread over all classes; needed only for a sweep's ``label_smoothing``,
             and not where ``loss`` is torch's ``cross_entropy``, which has it.
-        validation: Held-out inputs and targets, each ``[num_examples, ...]`` and as ``transform``
-            takes them; None without. They are looked at once, when a trial has ended.
+        validation: Held-out inputs and targets, each ``[num_examples, ...]``, or a map-style
+            dataset of such pairs, as ``transform`` takes them; None without. They are looked at
+            once, when a trial has ended; 4,096 fixed ones where there are more.
         metric: ``metric(outputs, targets)``, a mean over the examples as a scalar, of the
             validation data; None without. ``scaling_sweep.tasks.metrics`` has accuracy.
 
@@ -80,7 +81,7 @@ class Task:
     num_workers: int = 0
     tokens_per_example: int = 1
     smoothed_loss: SmoothedLoss | None = None
-    validation: Batch | None = None
+    validation: Batch | Dataset[Any] | None = None
     metric: Callable[[Any, Any], Tensor] | None = None
 
     def __post_init__(self) -> None:
@@ -101,7 +102,7 @@ class Task:
         if self.metric is not None and self.validation is None:
             raise ValueError(
                 f"Task {self.name!r} has a metric but no validation data to take it on; "
-                "give validation=(inputs, targets)."
+                "give validation=(inputs, targets), or a dataset."
             )
         if self.inputs is None or self.targets is None:
             return

@@ -17,7 +17,7 @@ from scaling_sweep.training.choosing import ProbeBatch, choose_engine, is_random
 from scaling_sweep.training.copies import Copies, Point, stack_points
 from scaling_sweep.training.curves import CurveRecorder
 from scaling_sweep.training.engines import Engine, LoopEngine
-from scaling_sweep.training.evaluation import Evaluator, validate
+from scaling_sweep.training.evaluation import Evaluator, untrained_engine, validate
 from scaling_sweep.training.judging import Measured, judge_trials
 from scaling_sweep.training.randomness import call_seeded, derive_seed
 from scaling_sweep.training.records import PackResult
@@ -152,7 +152,8 @@ class _PackRun:
         engine = self._choose_engine(copies)
         self.engine_name = engine.name
         evaluator = Evaluator(self._task, self._spec.sweep_seed, self._device)
-        at_initial = self._losses_by_seed(initial, evaluator, engine)
+        first = untrained_engine(engine, self._model, self._task, self._rule, self._treatment)
+        at_initial = self._losses_by_seed(initial, evaluator, first)
         at_start = at_initial if starts is None else self._losses_by_seed(begins, evaluator, engine)
         recorder = CurveRecorder(
             len(copies), self._pack.batch_size, self._pack.num_steps, self._device

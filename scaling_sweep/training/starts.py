@@ -13,7 +13,7 @@ from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.batches import Batches
 from scaling_sweep.training.choosing import ProbeBatch, choose_engine, is_random
 from scaling_sweep.training.copies import Point, point_of, stack_points
-from scaling_sweep.training.evaluation import Evaluator
+from scaling_sweep.training.evaluation import Evaluator, untrained_engine
 from scaling_sweep.training.pack import initial_model
 from scaling_sweep.training.randomness import derive_seed
 
@@ -52,7 +52,8 @@ def train_starts(
     probe = ProbeBatch(inputs, targets, recipe.steps)
     engine = choose_engine(spec.engine, model, task, rule, copies, probe)
     evaluator = Evaluator(task, spec.sweep_seed, device)
-    before = evaluator.losses(copies, engine).tolist()
+    first = untrained_engine(engine, model, task, rule)
+    before = evaluator.losses(copies, first).tolist()
     batches = _batches(spec, task, recipe, seeds, device)
     for step in range(recipe.steps):
         inputs, targets = batches.draw(seeds)

@@ -12,8 +12,10 @@ from scaling_sweep.tasks.least_squares import least_squares
 from scaling_sweep.tasks.task import Batch, Task
 from scaling_sweep.training.copies import Point, stack_points
 from scaling_sweep.training.engines import LoopEngine, VmapEngine
-from scaling_sweep.training.evaluation import Evaluator, evaluation_set
+from scaling_sweep.training.evaluation import Evaluator, evaluation_set, validation_set
+from scaling_sweep.training.pack import initial_model
 from tests.training.cases import (
+    batchnorm_net,
     by_trial,
     features,
     make_spec,
@@ -65,14 +67,78 @@ def test_the_part_is_the_same_for_every_trial_and_form_of_data() -> None:
     assert len({record.initial_loss for record in records.values()}) == 2
     assert by_trial(*train_all(spec, dataset)) == records
     part, expected = evaluation_set(tensors, 0)
-    from scaling_sweep.training.pack import initial_model
-
     losses = {
         tensors.loss(initial_model(tensors, spec, seed)(part), expected).item() for seed in (0, 1)
     }
     assert sorted(record.initial_loss for record in records.values())[::2] == pytest.approx(
         sorted(losses), rel=1e-6
     )
+
+
+class Wide(nn.Module):
+    """Widens its inputs tenfold in each of three blocks, and takes it back by BatchNorm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        blocks = [nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Tanh()) for _ in range(3)]
+        self.blocks, self.last = nn.ModuleList(blocks), nn.Linear(4, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return one output for each row."""
+        for block in self.blocks:
+            inputs = inputs + 10 * block[1](block[0](10 * inputs))
+        outputs: Tensor = self.last(inputs)
+        return outputs
+
+
+@pytest.mark.parametrize("engine", ["vmap", "loop"])
+def test_untrained_batch_norm_is_measured_with_statistics_of_its_own(engine: str) -> None:
+    """What hardly moves ends where it began, though running statistics began far from the data."""
+    task = net_task(Wide)
+    spec = make_spec(batch_sizes=(96,), lrs=(1e-12,), steps=200, engine=engine, sampling="epoch")
+    result = train_only(spec, task)
+    unfilled = initial_model(task, spec, 0).eval()
+    with torch.no_grad():
+        misleading = task.loss(unfilled(task.inputs), task.targets).item()
+
+    for record in result.records:
+        # One variance divides by n, the other by n - 1.
+        assert record.final_loss == pytest.approx(record.initial_loss, rel=0.05)
+        assert record.start_loss == record.initial_loss
+        assert misleading > 50 * record.initial_loss
+
+
+def test_frozen_statistics_are_those_of_the_untrained_model_too() -> None:
+    """Where a recipe freezes running statistics, the untrained model is measured with them."""
+    task = net_task(Wide)
+    spec = make_spec(lrs=(1e-12,), recipe={"batch_norm": "frozen"}, seeds=1)
+    (record,) = train_only(spec, task).records
+    model = initial_model(task, spec, 0).eval()
+
+    with torch.no_grad():
+        expected = task.loss(model(task.inputs), task.targets).item()
+    assert record.initial_loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_no_portion_is_too_small_for_batch_norm() -> None:
+    """One example more than fits a portion goes with it, because one alone has no statistics."""
+    (record,) = train_only(make_spec(lrs=(0.1,), seeds=1), net_task(batchnorm_net, 513)).records
+
+    assert record.final_loss < record.initial_loss
+
+
+@pytest.mark.parametrize("tokens", [1, 64])
+def test_many_held_out_examples_are_judged_by_a_fixed_part(tokens: int) -> None:
+    """4,096 examples or tokens, 256 examples at least: the same from tensors and a dataset."""
+    inputs, targets = torch.zeros(6000, 4), torch.arange(6000.0).view(-1, 1)
+    task = replace(numbered_task(5), tokens_per_example=tokens)
+    tensors = replace(task, validation=(inputs, targets))
+    dataset = replace(task, validation=TensorDataset(inputs, targets))
+    _, part = validation_set(tensors)
+
+    assert len(part.unique()) == len(part) == (4096 if tokens == 1 else 256)
+    assert part.median() == pytest.approx(3000, abs=400)  # the median's own spread is 187
+    assert torch.equal(validation_set(dataset)[1], part)
 
 
 @pytest.mark.parametrize("num_examples", [7, 512, 513, 1797])
@@ -114,8 +180,6 @@ def test_a_known_population_loss_is_used_as_it_is() -> None:
     """Least squares is judged by half the squared norm of its weights, exactly."""
     task = least_squares(dim=8)
     spec = make_spec(lrs=(1e-30,), seeds=3, steps=2)
-    from scaling_sweep.training.pack import initial_model
-
     for trial, record in zip((r := train_only(spec, task)).pack.trials, r.records, strict=True):
         weight: Tensor = initial_model(task, spec, trial.seed).weight
         assert record.initial_loss == pytest.approx(0.5 * weight.square().sum().item(), rel=1e-6)

@@ -1,6 +1,7 @@
 """Whole trainings against a plain loop of nn.Module, autograd and torch.optim."""
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,12 +68,12 @@ def train_plainly(
         model = task.make_model()
     inputs, targets = task.inputs, task.targets
 
-    def evaluate() -> float:
-        model.eval()
+    def evaluate(model: nn.Module) -> float:
         with torch.no_grad():
             return task.loss(model(inputs), targets).item()
 
-    initial, losses = evaluate(), []
+    # These nets draw nothing, so training mode means batch statistics and no more.
+    initial, losses = evaluate(deepcopy(model).train()), []
     stepper = OPTIMIZERS[optimizer](model.parameters(), lr)
     for index in draw_indices(len(inputs), 8, steps, seed, sampling):
         model.train()
@@ -81,7 +82,7 @@ def train_plainly(
         loss.backward()
         stepper.step()
         losses.append(loss.item())
-    return Reference(initial, losses, evaluate())
+    return Reference(initial, losses, evaluate(model.eval()))
 
 
 def assert_matches(
