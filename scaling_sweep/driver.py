@@ -6,19 +6,22 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
 from ray import tune
 from ray.tune.search import Searcher
 
 from scaling_sweep.clusters import Capacity
+from scaling_sweep.driver_failures import PackClock, short_reason
 from scaling_sweep.errors import UserError
 from scaling_sweep.planning import Measurement, Pack, Search, Trial, read_measurements
 from scaling_sweep.rows import PackRows, rows_of_failure, rows_of_result
 from scaling_sweep.spec import SweepSpec
 from scaling_sweep.training.records import PackResult
+
+if TYPE_CHECKING:
+    from scaling_sweep.training.worker import PackWorker
 
 # A worker that raises or dies is given two more chances: nodes get lost, bugs stay.
 MAX_RETRIES = 2
@@ -52,9 +55,7 @@ class _PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
 
     def setup(self, config: dict[str, Any], order: WorkerOrder) -> None:
         """Take in what all packs share, once per actor."""
-        from scaling_sweep.training.worker import PackWorker
-
-        self._worker = PackWorker(order.spec, order.search, order.starts)
+        self._worker = _make_worker(order)
         self._worker.begin(config["pack"])
 
     def step(self) -> dict[str, Any]:
@@ -72,6 +73,17 @@ class _PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
 
     def load_checkpoint(self, checkpoint: Any) -> None:  # noqa: ANN401
         """Have nothing to load."""
+
+
+def _make_worker(order: WorkerOrder) -> "PackWorker":
+    """Build the task in this process, which keeps to the memory that it may take."""
+    from scaling_sweep.memory_limit import limit_memory
+
+    # Before torch is imported: what it and the data take counts too.
+    limit_memory(order.spec.resources.memory_gib)
+    from scaling_sweep.training.worker import PackWorker
+
+    return PackWorker(order.spec, order.search, order.starts)
 
 
 class _PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
@@ -143,14 +155,24 @@ class _Collector(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     searcher: _PackSearcher
     store: Callable[[PackRows], None]
     watchers: Sequence[Watcher]
+    clock: PackClock
     problem: UserError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave everything behind when Tune saves its own state, which nobody reads."""
         return {}
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ANN401
+        """Begin to count a pack's seconds."""
+        self.clock.start(trial)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:  # noqa: ANN401
+        """End packs that take too long; Tune calls this about ten times a second."""
+        self.clock.end_overdue(trials)
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ANN401
         """Store the rows of a pack that trained, and let go of them."""
+        self.clock.stop(trial)
         result: PackResult | None = (trial.last_result or {}).pop("pack_result", None)
         if result is not None:
             self._keep(result.pack, rows_of_result(result), result.wall_time_s)
@@ -159,8 +181,9 @@ class _Collector(tune.Callback):  # type: ignore[misc]  # Ray is untyped
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ANN401
         """Store rows that say why a pack could not be trained, after the last retry."""
+        self.clock.stop(trial)
         pack = self.searcher.handed_out[trial.trial_id]
-        self._keep(pack, rows_of_failure(pack, _reason_of(trial)), 0.0)
+        self._keep(pack, rows_of_failure(pack, self.clock.reason(trial)), 0.0)
 
     def _keep(self, pack: Pack, rows: PackRows, wall_time_s: float) -> None:
         if self.problem is not None:
@@ -230,7 +253,7 @@ def train_packs(
         with _sigterm_as_sigint():
             return train_packs_there(search, order, capacity, store, watchers)
     searcher = _PackSearcher(search)
-    collector = _Collector(searcher, store, watchers)
+    collector = _Collector(searcher, store, watchers, PackClock(resources.pack_timeout))
     trainable = tune.with_resources(
         tune.with_parameters(_PackTrainable, order=order),
         {"CPU": resources.cpus, "GPU": resources.gpus},
@@ -281,14 +304,21 @@ def train_missing_starts(order: WorkerOrder, seeds: Sequence[int]) -> dict[int, 
 
     @ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=MAX_RETRIES)  # type: ignore[untyped-decorator]
     def train() -> dict[int, bytes] | UserError:
-        from scaling_sweep.training.worker import PackWorker
-
         try:
-            return PackWorker(order.spec, order.search, {}).train_starts(seeds)
+            return _make_worker(order).train_starts(seeds)
         except UserError as error:
             return error
 
-    points: dict[int, bytes] | UserError = ray.get(train.remote())
+    try:
+        points: dict[int, bytes] | UserError = ray.get(
+            train.remote(), timeout=resources.pack_timeout
+        )
+    except ray.exceptions.GetTimeoutError:
+        raise UserError(
+            f"the starts took longer than {resources.pack_timeout:g} s (resources.pack_timeout)"
+        ) from None
+    except ray.exceptions.RayError as error:
+        raise UserError(f"the starts could not be trained: {short_reason(str(error))}") from error
     if isinstance(points, UserError):
         raise points
     return points
@@ -296,16 +326,6 @@ def train_missing_starts(order: WorkerOrder, seeds: Sequence[int]) -> dict[int, 
 
 def _name(trial: Any) -> str:  # noqa: ANN401
     return str(trial.trial_id)
-
-
-def _reason_of(trial: Any) -> str:  # noqa: ANN401
-    """Return the line of the trial's last traceback that says what went wrong."""
-    try:
-        text = Path(trial.error_file).read_text()
-    except (OSError, TypeError):
-        text = ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "the worker was lost"
 
 
 @contextmanager
