@@ -9,9 +9,14 @@ import pytest
 
 from analysis.errors import AnalysisError
 from analysis.results import read_results
-from benchmarks.fuzz import ROOMS, Room, check_screen, feed_many
-from benchmarks.fuzz_inputs import MARK, PICKLE, study
+from benchmarks.fuzz.feeding import feed_many
+from benchmarks.fuzz.looks import check_screen
+from benchmarks.fuzz.rooms import ROOMS, Room
+from benchmarks.fuzz.schema import sections
+from benchmarks.fuzz.strings import MARK
+from benchmarks.fuzz.tables import PICKLE, study
 from scaling_sweep.errors import UserError
+from scaling_sweep.spec import SweepSpec
 from scaling_sweep.store import RunFolder
 from scaling_sweep.study import open_study
 
@@ -30,6 +35,11 @@ def test_any_sweep_file_gives_a_study_or_a_line(room: Room) -> None:
 def test_any_input_gives_a_result_or_a_line(room: Room) -> None:
     """Some hundred inputs of every kind: no traceback, nothing written elsewhere, nothing run."""
     assert feed_many(room, round(600 * room.share)).faults == {}
+
+
+def test_every_field_of_a_sweep_file_is_fuzzed() -> None:
+    """Sections are drawn from the schema: each top-level field of the file has its strategy."""
+    assert set(sections()) == set(SweepSpec.model_fields)
 
 
 @pytest.mark.parametrize("name", ["results.parquet", "table.csv", "parts"])
