@@ -202,7 +202,9 @@ def _convert(frame: pd.DataFrame, source: str, column: Column) -> pd.Series:
         text = raw.astype("string")
         return text if column.default is None else text.fillna(str(column.default))
     if column.name == "seed" and not pd.api.types.is_numeric_dtype(raw):
-        return pd.Series(pd.factorize(raw, sort=True)[0], index=frame.index, dtype="int64")
+        # As text: lists and other objects cannot be sorted, or not even compared.
+        codes, _ = pd.factorize(raw.astype("string"), sort=True)
+        return pd.Series(codes, index=frame.index, dtype="int64")
     return _to_numbers(raw, source, column)
 
 

@@ -154,6 +154,9 @@ def test_named_seeds_are_numbered(tmp_path: Path) -> None:
         tmp_path, batch_size=[8, 8], lr=[0.1, 0.1], diverged=[0, 1], seed=["run-b", "run-a"]
     )
     assert read_results(path).frame["seed"].tolist() == [1, 0]
+    lists = pd.read_csv(path).assign(seed=[[2], [1, 1]])
+    lists.to_parquet(tmp_path / "lists.parquet")
+    assert read_results(tmp_path / "lists.parquet").frame["seed"].tolist() == [1, 0]
 
 
 def test_horizon_is_taken_from_the_steps(tmp_path: Path) -> None:
