@@ -1,5 +1,7 @@
 """Try a task once before a sweep is spent on it: what is wrong with it, how large it is."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,9 @@ _MAX_COPIES = 512
 # All copies together may take this much memory for weights, gradients and moments (guess).
 _MAX_PACK_BYTES = 2**30
 _BYTES_PER_PARAMETER = 4 * 5
+# So many copies are timed together as take this long one after the other: a person waits for a
+# dozen such steps, and times grow in proportion from a few copies on (a guess).
+_TIMED_S = 0.04
 
 
 @dataclass(frozen=True)
@@ -193,9 +198,33 @@ def time_packs(
     Returns:
         Three points or more, enough for ``fit_step_time``.
     """
-    smallest, largest = spec.batch_sizes[0], spec.batch_sizes[-1]
-    sizes = {(1, smallest), (num_trials, smallest), (1, largest), (num_trials, largest)}
-    return tuple(_time_pack(spec, task, optimizer, *size) for size in sorted(sizes))
+    sizes = sorted({spec.batch_sizes[0], spec.batch_sizes[-1]})
+    with _threads_of_a_pack(spec):
+        alone = [_time_pack(spec, task, optimizer, 1, size) for size in sizes]
+        return (
+            *alone,
+            *(
+                _time_pack(spec, task, optimizer, _num_timed(one, num_trials), one.batch_size)
+                for one in alone
+            ),
+        )
+
+
+def _num_timed(alone: TimedPack, num_trials: int) -> int:
+    """Return how many copies to time together: fewer than the pack has where they take long."""
+    affordable = int(_TIMED_S / alone.seconds_per_step)
+    return max(2, min(num_trials, affordable))
+
+
+@contextmanager
+def _threads_of_a_pack(spec: SweepSpec) -> Iterator[None]:
+    """Let torch use as many threads as a worker will."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, int(spec.resources.cpus)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _time_pack(
