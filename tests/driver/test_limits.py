@@ -1,0 +1,45 @@
+"""Packs that hang or eat memory are given up with the reason, and the sweep goes on."""
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.driver.cases import Study, assert_same_rows
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+def assert_only_64_failed(study: Study, reason: str) -> None:
+    """Assert that the trials at batch size 64 failed for a reason, and all others were measured."""
+    table, expected = study.table(), study.expected()
+    failed = table[table["batch_size"] == 64]
+    assert set(failed["verdict"]) == {"failed"}
+    assert all(reason in text for text in failed["reason"]), set(failed["reason"])
+    assert_same_rows(table[table["batch_size"] < 64], expected[expected["batch_size"] < 64])
+
+
+def test_a_pack_that_hangs_is_given_up(run: Callable[[], tuple[int, int]], study: Study) -> None:
+    """After two more tries its trials fail with the reason; once it no longer hangs, they train."""
+    study.rewrite("engine: vmap", "engine: vmap\nresources: {pack_timeout: 1.5}")
+    waiting = study.tell("wait")
+    assert run() == (3, 0)
+    waiting.unlink()
+
+    assert_only_64_failed(study, "took longer than 1.5 s (resources.pack_timeout)")
+    study.rewrite("pack_timeout: 1.5", "pack_timeout: 600")
+    assert run() == (1, 12)
+    assert_same_rows(study.table(), study.expected())
+
+
+def test_a_pack_that_eats_memory_fails_alone(
+    run: Callable[[], tuple[int, int]], study: Study
+) -> None:
+    """Its worker is refused more than it may take, and the machine and the other packs keep theirs."""
+    study.rewrite("engine: vmap", "engine: vmap\nresources: {memory_gib: 1.5}")
+    eating = study.tell("eat")
+    assert run() == (3, 0)
+    eating.unlink()
+
+    assert_only_64_failed(study, "memory")
