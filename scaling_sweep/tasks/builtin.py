@@ -40,28 +40,29 @@ BUILTIN_TASKS = (
         "char_gpt",
         "scaling_sweep.tasks.language:char_gpt",
         "transformer on the characters of this Python's own sources, or of a text of yours "
-        "(depth=2, width=64, num_heads=4, context=64, tied=false, text=PATH)",
+        "(depth=2, width=64, num_heads=4, context=64, tied=false, text=PATH, validation=0)",
     ),
     BuiltinTask(
         "wine",
         "scaling_sweep.tasks.tables:wine",
-        "classification of 178 wines, depth=0 is a linear model (width=64, depth=2)",
+        "classification of 178 wines, depth=0 is a linear model (width=64, depth=2, validation=0)",
     ),
     BuiltinTask(
         "breast_cancer",
         "scaling_sweep.tasks.tables:breast_cancer",
-        "classification of 569 tumours (width=64, depth=2)",
+        "classification of 569 tumours (width=64, depth=2, validation=0)",
     ),
     BuiltinTask(
         "diabetes",
         "scaling_sweep.tasks.tables:diabetes",
-        "regression on 442 patients, loss in variances of the target (width=64, depth=2)",
+        "regression on 442 patients, loss in variances of the target "
+        "(width=64, depth=2, validation=0)",
     ),
     BuiltinTask(
         "vision",
         "scaling_sweep.tasks.vision:vision",
         "any classifier of torchvision on MNIST, CIFAR, SVHN, folders of images or noise "
-        "(data=NAME, model=NAME, data_dir=FOLDER, download=true); see docs/tasks.md",
+        "(data=NAME, model=NAME, data_dir=FOLDER, download=true, validation=test); docs/tasks.md",
     ),
     BuiltinTask(
         "mnist_cnn",

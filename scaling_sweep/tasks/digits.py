@@ -1,7 +1,6 @@
 """scikit-learn's 1,797 real 8×8 images of handwritten digits, for a perceptron and for a CNN."""
 
 import math
-from dataclasses import replace
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scaling_sweep.tasks.held_out import hold_out
 from scaling_sweep.tasks.metrics import accuracy
 from scaling_sweep.tasks.sizes import check_at_least, check_share
 from scaling_sweep.tasks.task import Task
@@ -21,9 +21,6 @@ NUM_CLASSES = 10
 PIXEL_MEAN, PIXEL_STD = 4.8842, 6.0168
 # Of channels in GroupNorm: so few that the small models here have several in each (a choice).
 _GROUPS = 8
-# Which images are held out must not change from study to study.
-_SPLIT_SEED = 0
-
 
 Norm = Literal["none", "batch", "layer", "group"]
 
@@ -83,7 +80,7 @@ def digits_mlp(
         inputs=images.flatten(1),
         targets=labels,
     )
-    return _held_out(task, validation)
+    return hold_out(task, validation, accuracy)
 
 
 def digits_cnn(
@@ -147,7 +144,7 @@ def digits_cnn(
         inputs=images.unsqueeze(1),
         targets=labels,
     )
-    return _held_out(task, validation)
+    return hold_out(task, validation, accuracy)
 
 
 def _check_words(norm: object, dropout: object) -> None:
@@ -173,25 +170,6 @@ def _norm_2d(norm: Norm, width: int) -> list[nn.Module]:
     if norm == "layer":
         return [nn.GroupNorm(1, width)]
     return [nn.GroupNorm(math.gcd(_GROUPS, width), width)] if norm == "group" else []
-
-
-def _held_out(task: Task, share: float) -> Task:
-    """Move a share of a task's examples from training to validation, the same ones always."""
-    check_share("validation", share)
-    assert task.inputs is not None
-    assert task.targets is not None
-    num_held = round(share * len(task.inputs))
-    if num_held == 0:
-        return task
-    order = torch.randperm(len(task.inputs), generator=torch.Generator().manual_seed(_SPLIT_SEED))
-    held, kept = order[:num_held], order[num_held:].sort().values
-    return replace(
-        task,
-        inputs=task.inputs[kept],
-        targets=task.targets[kept],
-        validation=(task.inputs[held], task.targets[held]),
-        metric=accuracy,
-    )
 
 
 def _load_digits() -> tuple[Tensor, Tensor]:

@@ -1,6 +1,5 @@
 """Sets of images by name, read by torchvision's own code from where they lie."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -13,64 +12,23 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from scaling_sweep.errors import UserError
+from scaling_sweep.tasks.held_out import Split, split_examples
+from scaling_sweep.tasks.image_sets import (
+    KNOWN_SETS,
+    SET_NAMES,
+    KnownSet,
+    find_data_dir,
+    say_absent,
+)
+from scaling_sweep.tasks.task import Batch
 
-DATA_DIR_VARIABLE = "SCALING_SWEEP_DATA"
-DEFAULT_DATA_DIR = "data"
 # Moments of ImageNet's pixels, as in torchvision's own recipes; for any folder of photographs.
 _PHOTO_MEAN, _PHOTO_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # As torchvision's recipes evaluate: the short side 256 where the model sees 224.
 _RESIZE_RATIO = 256 / 224
 _FAKE_EXAMPLES, _FAKE_SIZE, _FOLDER_SIZE = 1000, 32, 224
-
-
-@dataclass(frozen=True)
-class KnownSet:
-    """A set that torchvision can read.
-
-    Attributes:
-        name: As the sweep file writes it.
-        title: As people write it.
-        place: File or folder under ``data_dir`` that shows it is there.
-        page: Where it comes from; for people.
-        size: Of the download, in words; empty where torchvision cannot download it.
-    """
-
-    name: str
-    title: str
-    place: str
-    page: str
-    size: str
-
-
-KNOWN_SETS = (
-    KnownSet("mnist", "MNIST", "MNIST/raw", "http://yann.lecun.com/exdb/mnist/", "12 MB"),
-    KnownSet(
-        "fashion_mnist",
-        "FashionMNIST",
-        "FashionMNIST/raw",
-        "https://github.com/zalandoresearch/fashion-mnist",
-        "31 MB",
-    ),
-    KnownSet(
-        "cifar10",
-        "CIFAR10",
-        "cifar-10-batches-py",
-        "https://www.cs.toronto.edu/~kriz/cifar.html",
-        "170 MB",
-    ),
-    KnownSet(
-        "cifar100",
-        "CIFAR100",
-        "cifar-100-python",
-        "https://www.cs.toronto.edu/~kriz/cifar.html",
-        "169 MB",
-    ),
-    KnownSet(
-        "svhn", "SVHN", "train_32x32.mat", "http://ufldl.stanford.edu/housenumbers/", "182 MB"
-    ),
-    KnownSet("imagenet", "ImageNet", "imagenet/train", "https://image-net.org/download.php", ""),
-)
-SET_NAMES = (*(known.name for known in KNOWN_SETS), "image_folder", "fake")
+TEST_PART = "test"
+"""What a sweep file writes for a set's own test part."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +45,8 @@ class ImageRequest:
         num_classes: Of fake images.
         channels: Of fake images.
         streamed: Whether images are looked up as they are needed; None for folders only.
+        validation: What is held out: a share of the images, in [0, 1), or ``test`` for the set's
+            own test part.
     """
 
     data: str
@@ -98,6 +58,7 @@ class ImageRequest:
     num_classes: int = 10
     channels: int = 3
     streamed: bool | None = None
+    validation: float | str = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,6 +74,7 @@ class Images:
         inputs: Shape ``[num_examples, channels, size, size]``, uint8; None when looked up.
         targets: Shape ``[num_examples]``, int64; None when looked up.
         dataset: Pairs of an image and its label; None when in memory.
+        validation: Held-out images and labels, or pairs of them; None without.
     """
 
     channels: int
@@ -123,6 +85,7 @@ class Images:
     inputs: Tensor | None = None
     targets: Tensor | None = None
     dataset: Dataset[Any] | None = None
+    validation: Batch | Dataset[Any] | None = None
 
 
 def load_images(request: ImageRequest) -> Images:
@@ -132,7 +95,7 @@ def load_images(request: ImageRequest) -> Images:
         request: Which, and from where.
 
     Returns:
-        The training images.
+        The training images, and those held out.
 
     Raises:
         UserError: If there is no such set, it is not where it should be, or cannot be fetched.
@@ -150,16 +113,15 @@ def load_images(request: ImageRequest) -> Images:
             "data: image_folder, and only that, takes folder: the name of a folder in data_dir "
             "that holds one folder of images for each class"
         )
+    if request.validation == TEST_PART and request.data in {"image_folder", "fake"}:
+        raise UserError(
+            f"{request.data} has no test part of its own; hold a share out, as in validation: 0.1"
+        )
     if request.data in {"imagenet", "image_folder"}:
         return _from_folder(request)
     inputs, targets, num_classes = _fake(request) if request.data == "fake" else _small(request)
-    images = _in_memory(inputs, targets, num_classes, request.num_examples)
+    images = _in_memory(inputs, targets, num_classes, request)
     return _as_dataset(images) if request.streamed else images
-
-
-def find_data_dir(data_dir: str | None) -> Path:
-    """Return torchvision's root folder: as given, ``$SCALING_SWEEP_DATA``, or ``data``."""
-    return Path(data_dir or os.environ.get(DATA_DIR_VARIABLE) or DEFAULT_DATA_DIR).expanduser()
 
 
 def pixel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,19 +144,19 @@ def pixel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.where(variance > 0, variance, torch.ones_like(variance)).sqrt()
 
 
-def _small(request: ImageRequest) -> tuple[Tensor, Tensor, int]:
-    """Read a set that fits into memory: images, labels and the number of classes."""
+def _small(request: ImageRequest, *, test: bool = False) -> tuple[Tensor, Tensor, int]:
+    """Read a part of a set that fits into memory: images, labels and the number of classes."""
     from torchvision import datasets
 
     known = next(known for known in KNOWN_SETS if known.name == request.data)
     root = find_data_dir(request.data_dir)
-    split: dict[str, Any] = {"split": "train"} if known.name == "svhn" else {"train": True}
+    part = {"split": "test" if test else "train"} if known.name == "svhn" else {"train": not test}
     make: Callable[..., Any] = getattr(datasets, known.title)
     try:
         with _alone(root) if request.download else nullcontext():
-            found = make(root=root, download=request.download, **split)
+            found = make(root=root, download=request.download, **part)
     except RuntimeError as error:  # torchvision's word for files that are absent or damaged
-        raise UserError(_absent(known, root)) from error
+        raise UserError(say_absent(known, root, test=test)) from error
     except OSError as error:
         raise UserError(f"{known.title} could not be fetched or read ({error})") from error
     labels = found.labels if known.name == "svhn" else found.targets
@@ -226,27 +188,29 @@ def _fake(request: ImageRequest) -> tuple[Tensor, Tensor, int]:
 
 def _from_folder(request: ImageRequest) -> Images:
     """Look photographs up in a folder with one folder per class, cut to squares of one size."""
-    from torchvision.datasets import ImageFolder
-    from torchvision.transforms import v2
-
-    place = "imagenet/train" if request.folder is None else request.folder
-    root, size = find_data_dir(request.data_dir), request.image_size or _FOLDER_SIZE
-    to_square = v2.Compose(
-        [v2.Resize(round(size * _RESIZE_RATIO)), v2.CenterCrop(size), v2.PILToTensor()]
-    )
-    try:
-        found = ImageFolder(root / place, transform=to_square)
-    except FileNotFoundError as error:
-        known = KnownSet(place, place, place, "", "") if request.folder else KNOWN_SETS[-1]
-        raise UserError(_absent(known, root)) from error
-    dataset: Dataset[Any] = found
+    found = _read_folder(request, test=False)
+    index = torch.arange(len(found))
     if request.num_examples is not None:
-        dataset = Subset(found, _part(len(found), request.num_examples).tolist())
+        index = _part(len(found), request.num_examples)
+    split, held = _split(len(index), request.validation), None
+    if request.validation == TEST_PART:
+        held = _read_folder(request, test=True)
+        if held.classes != found.classes:
+            raise UserError(
+                "imagenet/val has not one folder for each class of imagenet/train; sort its "
+                "photographs into folders with the same names"
+            )
+    elif len(split.held):
+        held = Subset(found, index[split.held].tolist())
+    kept: Dataset[Any] = found
+    if len(split.kept) < len(found):
+        kept = Subset(found, index[split.kept].tolist())
     mean, std = torch.tensor(_PHOTO_MEAN), torch.tensor(_PHOTO_STD)
-    images = Images(3, size, len(found.classes), mean, std, dataset=dataset)
+    size = request.image_size or _FOLDER_SIZE
+    images = Images(3, size, len(found.classes), mean, std, dataset=kept, validation=held)
     if request.streamed is not False:
         return images
-    pairs = [dataset[index] for index in range(len(dataset))]  # type: ignore[arg-type]  # has one
+    pairs = [kept[place] for place in range(len(split.kept))]
     return replace(
         images,
         inputs=torch.stack([image for image, _ in pairs]),
@@ -255,13 +219,49 @@ def _from_folder(request: ImageRequest) -> Images:
     )
 
 
-def _in_memory(inputs: Tensor, targets: Tensor, num_classes: int, part: int | None) -> Images:
+def _read_folder(request: ImageRequest, *, test: bool) -> Any:  # noqa: ANN401  # an ImageFolder
+    """Open a folder with one folder per class; its photographs are read as they are needed."""
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import v2
+
+    size, root = request.image_size or _FOLDER_SIZE, find_data_dir(request.data_dir)
+    known, own = KNOWN_SETS[-1], request.folder
+    if own is not None:
+        known = KnownSet(own, own, own, own, "", "")
+    to_square = v2.Compose(
+        [v2.Resize(round(size * _RESIZE_RATIO)), v2.CenterCrop(size), v2.PILToTensor()]
+    )
+    try:
+        return ImageFolder(root / (known.test_place if test else known.place), transform=to_square)
+    except FileNotFoundError as error:
+        raise UserError(say_absent(known, root, test=test)) from error
+
+
+def _in_memory(inputs: Tensor, targets: Tensor, num_classes: int, request: ImageRequest) -> Images:
+    """Put a set together: what is trained on, what is held out, and the whole set's moments."""
     mean, std = pixel_moments(inputs)
-    if part is not None:
-        index = _part(len(inputs), part)
+    if request.num_examples is not None:
+        index = _part(len(inputs), request.num_examples)
         inputs, targets = inputs[index], targets[index]
+    split = _split(len(inputs), request.validation)
+    held: Batch | None = None
+    if request.validation == TEST_PART:
+        held_inputs, held_targets, _ = _small(request, test=True)
+        held = held_inputs, held_targets
+    elif len(split.held):
+        held = inputs[split.held], targets[split.held]
+        inputs, targets = inputs[split.kept], targets[split.kept]
     _, channels, size, _ = inputs.shape
-    return Images(channels, size, num_classes, mean, std, inputs, targets)
+    return Images(channels, size, num_classes, mean, std, inputs, targets, validation=held)
+
+
+def _split(num_examples: int, validation: float | str) -> Split:
+    """Hold a share out; the set's own test part is nothing to hold out."""
+    share: Any = 0.0 if validation == TEST_PART else validation
+    try:
+        return split_examples(num_examples, share)
+    except ValueError as error:
+        raise UserError(f"{str(error).rstrip('.')}; or write test for the set's own") from error
 
 
 def _as_dataset(images: Images) -> Images:
@@ -276,22 +276,6 @@ def _part(total: int, wanted: int) -> Tensor:
     if not 1 <= wanted <= total:
         raise UserError(f"num_examples must be from 1 to {total}, the size of the set")
     return torch.randperm(total, generator=torch.Generator().manual_seed(0))[:wanted]
-
-
-def _absent(known: KnownSet, root: Path) -> str:
-    """Say in one line where data are expected and how to get them."""
-    place = root / known.place
-    what = "not complete or not intact in" if known.size and place.exists() else "not in"
-    if known.size:
-        get = f"write download: true in the task's args ({known.size} from {known.page})"
-    elif known.page:
-        get = f"get it from {known.page} and put one folder of images for each class there"
-    else:
-        get = "put one folder of images for each class there"
-    return (
-        f"{known.title} is {what} {place}; {get}, "
-        f"or give the folder above it as data_dir or in ${DATA_DIR_VARIABLE}"
-    )
 
 
 @contextmanager

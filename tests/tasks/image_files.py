@@ -83,13 +83,14 @@ def write_cifar(
 def write_svhn(
     root: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Write the MATLAB file, where the digit 0 has label 10, and make its checksum known."""
+    """Write the MATLAB files, where the digit 0 has label 10, and make their checksums known."""
     images, labels = random_images(30, 3, 32, 32), labels_of(30, 10)
-    path = root / "train_32x32.mat"
-    as_stored = np.where(labels == 0, 10, labels)[:, None]
-    savemat(path, {"X": images.transpose(2, 3, 1, 0), "y": as_stored.astype(np.uint8)})
-    url, file, _ = datasets.SVHN.split_list["train"]
-    table = {**datasets.SVHN.split_list, "train": [url, file, md5(path)]}
+    as_stored = np.where(labels == 0, 10, labels)[:, None].astype(np.uint8)
+    table = dict(datasets.SVHN.split_list)
+    for part, number in (("train", 30), ("test", 5)):
+        path = root / f"{part}_32x32.mat"
+        savemat(path, {"X": images[:number].transpose(2, 3, 1, 0), "y": as_stored[:number]})
+        table[part] = [*table[part][:2], md5(path)]
     monkeypatch.setattr(datasets.SVHN, "split_list", table)
     return images, labels
 

@@ -2,6 +2,7 @@
 
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,8 @@ import pytest
 import torch
 
 from scaling_sweep.errors import UserError
-from scaling_sweep.tasks.images import (
-    DATA_DIR_VARIABLE,
-    ImageRequest,
-    Images,
-    load_images,
-    pixel_moments,
-)
+from scaling_sweep.tasks.image_sets import DATA_DIR_VARIABLE
+from scaling_sweep.tasks.images import ImageRequest, Images, load_images, pixel_moments
 from tests.tasks.image_files import write_cifar, write_folder, write_mnist, write_svhn
 
 FORMATS = [
@@ -70,6 +66,77 @@ def test_a_set_is_read_in_its_own_format(
         assert (found.channels, found.size) == (inputs.shape[1], inputs.shape[2])
         assert found.num_classes == (100 if data == "cifar100" else 10)
         assert (found.dataset is not None) == bool(streamed)
+
+
+@pytest.mark.parametrize(("data", "name", "write"), FORMATS, ids=[row[0] for row in FORMATS])
+def test_the_test_part_of_a_set_is_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str, name: str, write: Write
+) -> None:
+    """It is read from its own files; training has all of its own images, and their moments."""
+    images, labels = write(tmp_path, name, monkeypatch)
+    found = load_images(ImageRequest(data, str(tmp_path), download=True, validation="test"))
+    plain = load_images(ImageRequest(data, str(tmp_path)))
+    num = {"MNIST": 4, "FashionMNIST": 4, "SVHN": 5}.get(name, 2)  # as the files were written
+
+    assert isinstance(found.validation, tuple)
+    held, kinds = found.validation
+    assert np.array_equal(held.numpy(), images[:num].reshape(held.shape))
+    assert np.array_equal(kinds.numpy(), labels[:num])
+    assert torch.equal(pairs(found)[0], pairs(plain)[0])
+    assert torch.equal(found.mean, plain.mean)
+    assert plain.validation is None
+
+
+def test_a_missing_test_part_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SVHN has a file for each part; without that of the test part the line names it."""
+    write_svhn(tmp_path, "SVHN", monkeypatch)
+    (tmp_path / "test_32x32.mat").unlink()
+
+    load_images(ImageRequest("svhn", str(tmp_path)))
+    with pytest.raises(UserError, match=r"SVHN is not in .*test_32x32\.mat; write download: true"):
+        load_images(ImageRequest("svhn", str(tmp_path), validation="test"))
+
+
+@pytest.mark.parametrize("form", ["fake", "folder", "streamed"])
+def test_a_share_held_out_is_in_no_other_part(tmp_path: Path, form: str) -> None:
+    """Training and held-out images together are all of them, each once, always the same ones."""
+    write_folder(tmp_path / "birds")
+    where = ("image_folder", str(tmp_path), False, "birds", 8)
+    request = ImageRequest(*where) if form != "fake" else ImageRequest("fake", num_examples=12)
+    request = replace(request, streamed={"folder": False, "streamed": True}.get(form))
+
+    def images(found: Images) -> list[bytes]:
+        return [image.numpy().tobytes() for image in pairs(found)[0]]
+
+    def held(found: Images) -> list[bytes]:
+        kept = found.validation
+        parts = {"dataset": None, "inputs": None, "targets": None}
+        if isinstance(kept, tuple):
+            return images(replace(found, **{**parts, "inputs": kept[0], "targets": kept[1]}))
+        return images(replace(found, **{**parts, "dataset": kept}))
+
+    found, again = (load_images(replace(request, validation=0.25)) for _ in range(2))
+
+    assert len(held(found)) == 3
+    assert held(found) == held(again)
+    assert sorted(images(found) + held(found)) == sorted(images(load_images(request)))
+    assert load_images(request).validation is None
+
+
+def test_imagenets_validation_photographs_are_held_out(tmp_path: Path) -> None:
+    """They are looked up in their own folder, whose classes must be those of training."""
+    write_folder(tmp_path / "imagenet" / "train")
+    request = ImageRequest("imagenet", str(tmp_path), image_size=8, validation="test")
+    with pytest.raises(UserError, match=r"ImageNet is not in .*imagenet/val; get it from http"):
+        load_images(request)
+    write_folder(tmp_path / "imagenet" / "val", num_per_class=1)
+    found = load_images(request)
+
+    assert (len(found.dataset), len(found.validation)) == (12, 3)
+    assert [label for _, label in found.validation] == [0, 1, 2]
+    (tmp_path / "imagenet" / "val" / "ants").rename(tmp_path / "imagenet" / "val" / "apes")
+    with pytest.raises(UserError, match="not one folder for each class of imagenet/train"):
+        load_images(request)
 
 
 @pytest.mark.parametrize(("data", "name", "write"), FORMATS, ids=[row[0] for row in FORMATS])
@@ -170,6 +237,10 @@ def test_moments_are_those_of_the_pixels() -> None:
         (ImageRequest("zzz"), "known are mnist"),
         (ImageRequest("image_folder"), "takes folder"),
         (ImageRequest("fake", folder="x"), "takes folder"),
+        (ImageRequest("fake", validation="test"), "no test part of its own; hold a share out"),
+        (ImageRequest("fake", validation="tset"), "number from 0 to below 1; got 'tset'; or write"),
+        (ImageRequest("fake", validation=1), "number from 0 to below 1; got 1"),
+        (ImageRequest("fake", num_examples=2, validation=0.9), "2 examples leaves none to train"),
         (ImageRequest("image_folder", "/nowhere", folder="x"), "x is not in /nowhere/x; put one"),
     ],
 )

@@ -91,6 +91,31 @@ def test_targets_are_the_inputs_one_later_and_nothing_is_written_out() -> None:
     assert task.inputs.untyped_storage().nbytes() == 400 * 8
 
 
+def test_the_end_of_the_text_is_held_out() -> None:
+    """Training sees no character of it; its windows follow each other without overlap."""
+    task, text = tiny(validation=0.1), load_text(max_characters=400).tokens
+    assert task.inputs is not None
+    assert task.validation is not None
+    held, targets = task.validation
+
+    assert len(task.inputs) == 360 - 6
+    assert task.targets[-1].tolist() == text[354:360].tolist()
+    assert held.flatten().tolist() == text[360:396].tolist()  # 6 whole windows of 40 characters
+    assert targets.flatten().tolist() == text[361:397].tolist()
+
+
+def test_accuracy_of_a_text_is_the_share_of_characters() -> None:
+    """A model that always says one character is right as often as that one comes."""
+    task = tiny(validation=0.1)
+    assert task.metric is not None
+    held, targets = task.validation
+    outputs = torch.zeros(*held.shape, 100)
+    outputs[..., int(targets[0, 0])] = 1.0
+
+    share = (targets == targets[0, 0]).double().mean().item()
+    assert task.metric(outputs, targets).item() == pytest.approx(share)
+
+
 def test_windows_move_between_devices_without_being_written_out() -> None:
     """On another device (here one without storage) windows are strided as they were."""
     windows = torch.arange(100).unfold(0, 10, 1)
@@ -202,7 +227,9 @@ def test_curvature_of_the_transformer_is_the_dense_hessian(tied: bool) -> None:
         ({"width": 6, "num_heads": 4}, "width must be a multiple of num_heads=4; got 6"),
         ({"context": 2.5}, "context must be a whole number"),
         ({"tied": "yes"}, "tied must be true or false; got 'yes'"),
-        ({"context": 400}, "400 characters; it needs more than context=400"),
+        ({"context": 400}, "The text has 400 characters; it needs more than context=400"),
+        ({"validation": 0.01}, "held-out text has 4 characters; it needs more than context=6"),
+        ({"validation": 1.5}, "validation must be a number from 0 to below 1; got 1.5"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )

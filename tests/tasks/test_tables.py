@@ -3,12 +3,14 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from sklearn import datasets
 from sklearn.linear_model import LinearRegression
 from torch.nn import functional
 
+from scaling_sweep.tasks.metrics import accuracy
 from scaling_sweep.tasks.tables import breast_cancer, diabetes, wine
 from scaling_sweep.tasks.task import Task
 from tests.training.cases import make_spec, train_only
@@ -40,6 +42,33 @@ def test_classification_is_near_chance_before_training(make: type[Task], num_cla
 
     assert int(task.targets.max()) == num_classes - 1
     assert loss.item() == pytest.approx(math.log(num_classes), abs=0.15)
+
+
+@pytest.mark.parametrize("make", list(LOADERS), ids=lambda make: make.__name__)
+def test_held_out_rows_are_standardised_by_the_others(make: type[Task]) -> None:
+    """Training rows have mean 0 and variance 1; moved back, both parts are scikit-learn's rows."""
+    raw, task, again = LOADERS[make]().data, make(validation=0.2), make(validation=0.2)
+    assert task.validation is not None
+    held = task.validation[0]
+    together = torch.cat([task.inputs, held]).double()
+
+    assert len(held) == round(0.2 * len(raw))
+    assert torch.equal(held, again.validation[0])
+    # Each raw column is a line through its standardised one, in some order of the rows.
+    expected = np.sort((raw - raw.mean(0)) / raw.std(0), axis=0)
+    found = ((together - together.mean(0)) / together.std(0, correction=0)).sort(0).values
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+    torch.testing.assert_close(task.inputs.mean(0), torch.zeros(raw.shape[1]), rtol=0, atol=1e-5)
+    assert (task.metric is accuracy) == (make is not diabetes)
+
+
+def test_a_trial_says_how_well_it_does_on_held_out_rows() -> None:
+    """Trained to near its end, a linear model of the wines is right about nearly all others."""
+    spec = make_spec(batch_sizes=[32], lrs=[0.3], steps=200, seeds=1)
+    (record,) = train_only(spec, wine(depth=0, validation=0.3)).records
+
+    assert record.validation_metric > 0.9
+    assert record.validation_loss < 0.3
 
 
 def test_the_mean_predicts_diabetes_with_loss_one() -> None:

@@ -8,10 +8,11 @@ import torch
 from scaling_sweep.errors import UserError
 from scaling_sweep.spec import TaskSpec
 from scaling_sweep.tasks.loading import load_task
+from scaling_sweep.tasks.metrics import accuracy
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.tasks.vision import vision
 from scaling_sweep.training.choosing import is_random
-from scaling_sweep.training.pack import train_pack
+from scaling_sweep.training.pack import initial_model, train_pack
 from tests.tasks.image_files import write_folder, write_mnist
 from tests.training.cases import by_trial, make_spec, mixed_packs, only_pack, train_only
 
@@ -106,6 +107,36 @@ def test_a_folder_of_photographs_trains(tmp_path: Path) -> None:
     (record,) = train_only(spec, task).records
 
     assert record.final_loss < 0.8 * record.initial_loss
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_held_out_images_are_judged_as_they_are(streamed: bool) -> None:
+    """A trial's accuracy is that of its whole held-out images, augmentation left out."""
+    task = tiny("cnn", augment=AUGMENT, validation=0.25, streamed=streamed)
+    spec = make_spec(lrs=(1e-12,), steps=2, seeds=1)
+    (record,) = train_only(spec, task).records
+    images, labels = task.prepare(*task.validation)
+    outputs = initial_model(task, spec, 0).eval()(images)
+
+    assert (task.num_examples, len(labels)) == (18, 6)
+    assert record.validation_loss == pytest.approx(task.loss(outputs, labels).item(), rel=1e-5)
+    right = sum(int(row.argmax()) == kind for row, kind in zip(outputs, labels, strict=True))
+    assert record.validation_metric == pytest.approx(right / 6)
+
+
+@pytest.mark.parametrize("name", ["mnist_cnn", "vision"])
+def test_short_names_hold_the_test_part_out_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """`validation: test` reads the set's own test images."""
+    write_mnist(tmp_path, "MNIST", monkeypatch)
+    args = {} if name == "mnist_cnn" else {"data": "mnist", "model": "cnn"}
+    where = {"data_dir": str(tmp_path), "download": True}
+    task = load_task(name, {**args, **where, "validation": "test"})
+
+    assert task.num_examples == 20
+    assert len(task.validation[0]) == 4
+    assert task.metric is accuracy
 
 
 def test_short_names_are_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
