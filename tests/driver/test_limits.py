@@ -1,7 +1,5 @@
 """Packs that hang or eat memory are given up with the reason, and the sweep goes on."""
 
-import os
-import signal
 from collections.abc import Callable
 
 import pytest
@@ -36,7 +34,7 @@ def test_a_pack_that_hangs_is_given_up(run: Callable[[], tuple[int, int]], study
 def test_a_pack_that_eats_memory_fails_alone(
     run: Callable[[], tuple[int, int]], study: Study
 ) -> None:
-    """Its worker is refused more than it may take, and the machine and the other packs keep theirs."""
+    """Its worker is refused more than it may take, and the machine and other packs keep theirs."""
     study.rewrite("engine: vmap", "engine: vmap\nresources: {memory_gib: 1.5}")
     eating = study.tell("eat")
     assert run() == (3, 0)
