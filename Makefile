@@ -10,11 +10,15 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 ANALYSIS_BIN := .venv-analysis/bin
 ANALYSIS_INSTALLED := .venv-analysis/.installed
+# Every module and its examples, tables, the report, and the commands that read; `make test` has run
+# the other tests of analysis/.
+ALONE := analysis tests/analysis/test_results.py tests/analysis/test_report.py \
+  tests/test_arrows.py::test_fit_and_recommend_load_nothing_heavy
 # One thread per process: tests and packs run side by side.
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test test-slow test-analysis test-all lint format slurm docs bench clean
+.PHONY: help install sweep test test-slow test-analysis test-all lint format slurm browser docs bench clean
 
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,13 +44,13 @@ sweep: $(INSTALLED)  ## Run a sweep and fit it: SWEEP=file CLUSTER=where WANDB=o
 test: lint  ## Lint, then every test that takes seconds
 	$(BIN)/python -m pytest -q -n 2 -m 'not slow' $(ARGS)
 
-test-slow: $(INSTALLED)  ## The tests that take longer: real Ray, faults, simulations
-	$(BIN)/python -m pytest -q -n 2 -m slow $(filter-out tests/__pycache__/,$(wildcard tests/*/)) $(ARGS)
-	$(BIN)/python -m pytest -q -m slow $(wildcard tests/test_*.py) $(ARGS)
+test-slow: $(INSTALLED)  ## The tests that take longer: real Ray, faults, simulations, a browser
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m 'slow and not alone' tests $(ARGS)
+	$(BIN)/python -m pytest -q -m alone $$(grep -rl --include='test_*.py' mark.alone tests) $(ARGS)
 
 test-analysis: $(ANALYSIS_INSTALLED)  ## The half that reads rows, in an environment without torch, Ray and W&B
 	$(ANALYSIS_BIN)/python -c 'import importlib.util as u, sys; sys.exit([m for m in ("torch", "ray", "wandb") if u.find_spec(m)] or 0)'
-	$(ANALYSIS_BIN)/python -m pytest -q -p no:cacheprovider -m 'not slow' tests/analysis analysis $(ARGS)
+	$(ANALYSIS_BIN)/python -m pytest -q -p no:cacheprovider -m 'not slow' $(ALONE) $(ARGS)
 
 test-all: test test-slow test-analysis  ## Every test
 
@@ -64,6 +68,12 @@ slurm:  ## Install Debian's Slurm and munge, for the tests of CLUSTER=slurm (roo
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo "sudo -n") && \
 	  $$sudo apt-get update -qq && \
 	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge; }
+
+browser:  ## Install Chromium, for the tests that look at the live page (root or sudo)
+	@command -v chromium || command -v chromium-browser || { \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo "sudo -n") && \
+	  $$sudo apt-get update -qq && \
+	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; }
 
 docs: $(INSTALLED)  ## Write the generated pages of docs/ anew
 	$(BIN)/python -m docs.generate

@@ -11,6 +11,20 @@ if TYPE_CHECKING:
     from scaling_sweep.clusters import Capacity
 
 
+# Fixtures that take long to make and serve many tests.
+_SHARED = ("one_ray", "two_nodes", "slurm", "mirrored")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares something costly in one process, and begin with what takes longest."""
+    for item in items:
+        for name in _SHARED:
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _heed_interrupts() -> None:
     """Let programs that tests start heed Ctrl-C, which tests in the background would ignore."""

@@ -160,6 +160,7 @@ def test_an_unreachable_server_is_said_once_and_nothing_is_lost(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_server_that_hangs_when_w_and_b_begins_costs_no_more_than_5_s(
     half_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +176,7 @@ def test_a_server_that_hangs_when_w_and_b_begins_costs_no_more_than_5_s(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_an_outage_in_mid_sweep_costs_no_more_than_5_s_and_nothing_is_lost(
     half_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

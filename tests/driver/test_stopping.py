@@ -102,6 +102,7 @@ def test_a_killed_driver_loses_nothing_that_was_finished(study: Study) -> None:
     assert_same_rows(study.table(), study.expected())
 
 
+@pytest.mark.alone
 def test_ctrl_c_stops_soon_and_says_how_to_go_on(study: Study) -> None:
     """As from a terminal, to all processes: status 130 within 10 s, and the line to type next."""
     with begun(study) as process:
@@ -120,6 +121,7 @@ def test_ctrl_c_stops_soon_and_says_how_to_go_on(study: Study) -> None:
     assert_same_rows(RunFolder(study.out).read_rows(), expected[expected["batch_size"] < 64])
 
 
+@pytest.mark.alone
 def test_a_polite_kill_stops_a_run_in_the_background(study: Study) -> None:
     """SIGTERM ends a run as Ctrl-C does, where a script's shell has it ignore SIGINT too."""
     with begun(study, "sh", "-c", "trap '' INT; exec \"$@\"", "sh") as process:
