@@ -14,6 +14,7 @@ from scaling_sweep.spec import OptimizerSpec, SweepSpec
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.batches import Batches
 from scaling_sweep.training.choosing import ProbeBatch, choose_engine, is_random
+from scaling_sweep.training.compaction import is_worth_dropping
 from scaling_sweep.training.copies import Copies, Point, stack_points
 from scaling_sweep.training.curves import CurveRecorder
 from scaling_sweep.training.engines import Engine, LoopEngine
@@ -25,8 +26,6 @@ from scaling_sweep.training.treatment import Treatment
 
 # Reading which copies have died makes a GPU wait, so it is done now and then (guess).
 _STEPS_BETWEEN_CHECKS = 8
-# Dropping copies moves all others once; it pays when this share of them is dead (guess).
-_DEAD_SHARE_TO_DROP = 0.25
 # How long training keeps the word: Ctrl-C must end a run within 10 s.
 _SLICE_S = 1.0
 
@@ -241,7 +240,7 @@ class _PackRun:
             copies = herd.copies if factors is None else herd.copies.at_rate(factors[step])
             recorder.add(engine.step(copies, inputs, targets, noise, step), herd.live)
             if (step + 1) % _STEPS_BETWEEN_CHECKS == 0:
-                herd = herd.without(recorder.nonfinite(), step + 1)
+                herd = herd.without(recorder.nonfinite(), step + 1, self._pack.num_steps)
                 if not herd.rows:
                     break
             if time.perf_counter() - slice_begin > _SLICE_S:
@@ -272,13 +271,12 @@ class _Herd:
         live = torch.arange(len(copies), device=copies.lr.device)
         return cls(copies, live, live.tolist(), torch.full((len(copies),), num_steps))
 
-    def without(self, nonfinite: Tensor, num_steps: int) -> "_Herd":
-        """Let go of copies whose loss is no longer finite, when there are enough of them."""
+    def without(self, nonfinite: Tensor, step: int, num_steps: int) -> "_Herd":
+        """Let go of copies whose loss is no longer finite, when that saves time."""
         dead = nonfinite[self.live]
-        num_dead = int(dead.sum())
-        if num_dead == 0 or num_dead < _DEAD_SHARE_TO_DROP * len(self.rows):
+        if not is_worth_dropping(int(dead.sum()), len(self.rows), num_steps - step):
             return self
-        self.steps_run[self.live[dead].cpu()] = num_steps
+        self.steps_run[self.live[dead].cpu()] = step
         kept = torch.nonzero(~dead).flatten()
         live = self.live[kept]
         return _Herd(self.copies.select(kept), live, live.tolist(), self.steps_run)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from scaling_sweep.training.compaction import is_worth_dropping
 from scaling_sweep.training.pack import initial_model, make_batches, train_pack
 from tests.training.cases import (
     by_trial,
@@ -67,6 +68,32 @@ def test_a_dead_copy_is_dropped_within_steps(engine: str) -> None:
     assert shares == pytest.approx([shares[0]] * len(shares))
     total = sum(record.wall_time_s for record in result.records)
     assert total == pytest.approx(result.wall_time_s)
+
+
+@both_engines
+def test_one_dead_copy_of_many_is_dropped_and_the_others_do_not_notice(engine: str) -> None:
+    """One of 25 blows up: it stops within steps, its mates' numbers are those without it."""
+    lrs = tuple(0.001 * 1.1**i for i in range(24))
+    spec = make_spec(lrs=(*lrs, 1e30), seeds=1, engine=engine, steps=100)
+    alone = by_trial(train_only(make_spec(lrs=lrs, seeds=1, engine=engine, steps=100), net_task()))
+    result = train_only(spec, net_task())
+
+    for trial, record in zip(result.pack.trials, result.records, strict=True):
+        if trial.lr == 1e30:
+            assert record.steps_run <= 16
+        else:
+            assert record.steps_run == 100
+            assert measurement(record) == alone[record.trial_id]
+
+
+def test_copies_are_dropped_where_that_saves_more_steps_than_moving_the_others_takes() -> None:
+    """A share of the pack times the steps left is what is saved; half of a pack goes at once."""
+    assert not is_worth_dropping(0, 48, 1000)
+    assert is_worth_dropping(1, 48, 96)
+    assert not is_worth_dropping(1, 48, 95)
+    assert all(is_worth_dropping(num // 2, num, 4) for num in range(2, 100, 2))
+    assert is_worth_dropping(5, 5, 2)
+    assert not is_worth_dropping(5, 5, 0)
 
 
 def test_a_dropped_copy_costs_nothing() -> None:
