@@ -1,12 +1,14 @@
 """The lattice behind the axes: anchored, so that a sweep can be extended."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.strategies import DataObject, SearchStrategy
 from pydantic import ValidationError
 
 from scaling_sweep.spec import BatchSizeRange, PositiveRange
@@ -36,32 +38,27 @@ def _points(model: type[PositiveRange] | type[BatchSizeRange], data: dict[str, A
         return set()
 
 
+@pytest.mark.parametrize(("points", "numbers"), [(lr_points, lrs), (size_points, sizes)])
 @quick
-@given(st.lists(lrs, min_size=4, max_size=4), densities, st.integers(1, 5))
-def test_widening_and_refining_a_range_keeps_every_learning_rate(
-    ends: list[float], per_octave: int, factor: int
+@given(st.data(), densities, st.integers(1, 5))
+def test_widening_and_refining_a_range_keeps_every_point(
+    points: Callable[[Any, Any, int], set[float]],
+    numbers: SearchStrategy[Any],
+    data: DataObject,
+    per_octave: int,
+    factor: int,
 ) -> None:
-    """A wider range and a multiple of `per_octave` give a superset, to the last bit."""
+    """A wider range and a multiple of `per_octave` give a superset, to the last bit.
+
+    Rounding to whole examples does not break the rule.
+    """
+    ends = data.draw(st.lists(numbers, min_size=4, max_size=4))
     outer_low, low, high, outer_high = sorted(ends)
 
-    old = lr_points(low, high, per_octave)
+    old = points(low, high, per_octave)
 
-    assert old <= lr_points(outer_low, outer_high, per_octave)
-    assert old <= lr_points(low, high, per_octave * factor)
-
-
-@quick
-@given(st.lists(sizes, min_size=4, max_size=4), densities, st.integers(1, 5))
-def test_widening_and_refining_a_range_keeps_every_batch_size(
-    ends: list[int], per_octave: int, factor: int
-) -> None:
-    """Rounding to whole examples does not break the rule."""
-    outer_low, low, high, outer_high = sorted(ends)
-
-    old = size_points(low, high, per_octave)
-
-    assert old <= size_points(outer_low, outer_high, per_octave)
-    assert old <= size_points(low, high, per_octave * factor)
+    assert old <= points(outer_low, outer_high, per_octave)
+    assert old <= points(low, high, per_octave * factor)
 
 
 @quick

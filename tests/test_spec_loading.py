@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from scaling_sweep.errors import UserError
 from scaling_sweep.spec import LoadedSweep, check_against_task, load_sweep, parse_sweep
+from tests.spec_cases import message_of
 
 GOOD = """\
 # Line 1 is the question.
@@ -30,15 +31,6 @@ def with_change(old: str, new: str) -> str:
     """Return the good file with one thing changed."""
     assert GOOD.count(old) == 1
     return GOOD.replace(old, new)
-
-
-def message_of(text: str) -> str:
-    """Return the line a text is refused with."""
-    with pytest.raises(UserError) as caught:
-        parse_sweep(text, "x.yaml")
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def test_the_example_of_the_design_is_read() -> None:

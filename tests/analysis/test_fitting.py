@@ -32,6 +32,14 @@ def simulate_edges(seed: int = 0, design: Design | None = None) -> tuple[Edge, .
     return find_edges(simulate_table(saturating, design or Design(), rng))
 
 
+def problem_of(edges: tuple[Edge, ...], name: str) -> Problem:
+    """Return the search for a law's parameters, the noise's logarithm between -3 and 2."""
+    cells, law = collect_cells(edges), find_law(name)
+    log_b = np.log(cells.batch_size)
+    low, high = law.bounds(log_b)
+    return Problem(law, log_b, cells, Box(np.append(low, -3.0), np.append(high, 2.0)))
+
+
 def slow_log_likelihood(edges: tuple[Edge, ...], name: str, x: np.ndarray) -> float:
     """Return the log-likelihood edge by edge, straight from the definition."""
     law, total = find_law(name), 0.0
@@ -97,13 +105,9 @@ def test_fit_is_the_maximum_a_general_optimiser_finds(name: str) -> None:
 def test_exponent_interval_ends_where_the_deviance_meets_the_cut() -> None:
     """Refitted by a general optimiser at the interval's end, the likelihood is at the cut."""
     edges = simulate_edges(4, Design(num_seeds=3))
-    cells = collect_cells(edges)
-    law = find_law("saturating")
-    log_b = np.log(cells.batch_size)
-    low, high = law.bounds(log_b)
-    problem = Problem(law, log_b, cells, Box(np.append(low, -3.0), np.append(high, 2.0)))
+    problem = problem_of(edges, "saturating")
     start = np.array([[1.0, np.log(2 / 30), np.log(30.0), -2.0]])
-    best = maximize(problem, cells.weights, start)
+    best = maximize(problem, problem.cells.weights, start)
     interval = compute_profile(problem, best, start, (5.0,), 0.05).interval(5.0)
     for end in (interval.low, interval.high):
         slow = optimize.minimize(
@@ -118,12 +122,8 @@ def test_exponent_interval_ends_where_the_deviance_meets_the_cut() -> None:
 def test_resampled_seeds_are_fits_to_the_resampled_edges() -> None:
     """A draw equals the fit to edges that were really copied as often as the seed was drawn."""
     edges = simulate_edges(5, Design(num_seeds=4))
-    cells = collect_cells(edges)
-    law = find_law("power")
-    log_b = np.log(cells.batch_size)
-    low, high = law.bounds(log_b)
-    problem = Problem(law, log_b, cells, Box(np.append(low, -3.0), np.append(high, 2.0)))
-    best = maximize(problem, cells.weights, np.array([[0.5, -3.0, -1.0]]))
+    problem = problem_of(edges, "power")
+    best = maximize(problem, problem.cells.weights, np.array([[0.5, -3.0, -1.0]]))
     draws = resample_seeds(problem, best)
     assert draws.shape == (200, 2)
     assert np.array_equal(draws, resample_seeds(problem, best))
@@ -138,7 +138,7 @@ def test_resampled_seeds_are_fits_to_the_resampled_edges() -> None:
             for b, lo in zip(again.batch_size, again.low, strict=True)
         ]
     )
-    copied = Problem(law, np.log(again.batch_size), again, problem.box)
+    copied = Problem(problem.mean, np.log(again.batch_size), again, problem.box)
     refit = maximize(copied, weights, best.parameters)
     assert draws[7] == pytest.approx(refit.parameters[0, :-1], abs=1e-4)
 
