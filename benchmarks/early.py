@@ -162,7 +162,8 @@ def main() -> None:
         steps, examples = run.saved(lost)
         print(
             f"{run.name:22} {len(run.trials):6,} trials, "
-            f"loss lost in {np.isfinite(lost).mean():5.1%}, after that {steps:5.1%} of steps, {examples:5.1%} of examples"
+            f"loss lost in {np.isfinite(lost).mean():5.1%}, "
+            f"after that {steps:5.1%} of steps, {examples:5.1%} of examples"
         )
     for run in runs:
         best = find_best([run], Verdict.DIVERGED)
