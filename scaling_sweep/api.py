@@ -91,7 +91,7 @@ def run(
     Args:
         sweep: As for ``load_sweep``.
         out: Run folder; ``runs/<name>`` unless given.
-        cluster: Where, as for ``--cluster``.
+        cluster: ``local``, ``auto``, or the address of a running Ray, as for ``--cluster``.
         wandb: Whether to mirror the run to Weights & Biases.
         progress: Whether to print how it goes.
 
@@ -99,15 +99,23 @@ def run(
         The run folder and its rows, one per trial; ``fit`` takes it as it is.
 
     Raises:
-        UserError: If the sweep, the task, the folder or the cluster has a fault.
+        UserError: If the sweep, the task, the folder or the cluster has a fault, or the cluster
+            takes whole runs, which the command line submits.
     """
     from rich.console import Console
 
+    from scaling_sweep.clusters import Site, find_cluster
     from scaling_sweep.display import SilentDisplay, TerminalDisplay
+    from scaling_sweep.errors import UserError
     from scaling_sweep.running import default_folder, run_sweep
     from scaling_sweep.tracking import open_tracker
 
     loaded, console = load_sweep(sweep), Console(highlight=False)
+    if isinstance(find_cluster(cluster), Site):
+        raise UserError(
+            f"{cluster} takes whole runs; submit one with `scaling-sweep run … --cluster "
+            f"{cluster}`, and read what it leaves with scaling_sweep.fit(its run folder)"
+        )
     folder = _path(out) or default_folder(loaded.spec)
     silent = SilentDisplay()
     say = console.print if progress else silent.on_warning

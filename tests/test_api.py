@@ -132,6 +132,13 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
         scaling_sweep.fit(tmp_path / "nothing.parquet")
 
 
+def test_a_cluster_that_takes_whole_runs_is_one_line(tmp_path: Path) -> None:
+    """`run` submits nothing: it says how to, before it makes or imports anything."""
+    with pytest.raises(UserError, match=r"^slurm takes whole runs; submit one with `scaling"):
+        scaling_sweep.run(SWEEP, tmp_path / "run", cluster="slurm")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_plan_in_python_counts_what_would_run(tmp_path: Path) -> None:
     """Two batch sizes, ten learning rates (2^-6 to 2^3) and two seeds are forty trials."""
     assert scaling_sweep.plan(SWEEP, tmp_path).num_trials == 2 * 10 * 2

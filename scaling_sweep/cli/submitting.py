@@ -88,8 +88,8 @@ def show_run(place: "Place | Site", job: "Job") -> None:
     from scaling_sweep.clusters.submission import show
 
     if isinstance(place, Place):
-        where = "starts on this machine" if place.word == "local" else f"is reached at {place.word}"
-        click.echo(f"# Ray {where}; the driver runs here and writes {job.out}")
+        click.echo(f"# {_where(place.word)}; the driver runs here and writes {job.out}")
+        click.echo(f"# What it would train: scaling-sweep plan {job.sweep}")
         return
     if isinstance(place.cluster, KubeRayCluster):
         click.echo(show(steps(place.cluster, job)))
@@ -99,6 +99,14 @@ def show_run(place: "Place | Site", job: "Job") -> None:
         logs = log_folder(job, Path.cwd())
         click.echo(place.cluster.script(job, logs / "%j.log", Path.cwd()), nl=False)
         click.echo(f"# $ sbatch --parsable {logs / job.stamp}.sh")
+
+
+def _where(word: str) -> str:
+    if word == "local":
+        return "Ray starts on this machine"
+    if word == "auto":
+        return "Ray is the one that RAY_ADDRESS names, or that runs on this machine"
+    return f"Ray is reached at {word}"
 
 
 def wait_for(place: "Place", num_nodes: int) -> None:

@@ -29,9 +29,18 @@ def examine_cluster(word: str) -> Iterator[Finding]:
         text = _place(place) if isinstance(place, Place) else _site(place)
     except UserError as error:
         found, _, mend = str(error).partition("; ")
-        yield Finding(f"cluster {word}", Health.PROBLEM, found, mend)
+        yield Finding(f"cluster {word}", Health.PROBLEM, found, mend or _mend(found))
         return
     yield Finding(f"cluster {word}", Health.OK, text)
+
+
+def _mend(found: str) -> str:
+    """Return what to do about a program that failed and gave no advice."""
+    if "sbatch" in found:
+        return "do this where sbatch works, such as the cluster's login node; or mend its file"
+    if "kubectl" in found:
+        return "see whether `kubectl config current-context` is the cluster that is meant"
+    return ""
 
 
 def _place(place: Place) -> str:
@@ -41,7 +50,8 @@ def _place(place: Place) -> str:
     answer = check_cluster(address)
     if address.startswith(CLIENT):
         return f"{address} answers and takes our token"
-    return f"{address} answers, {answer.num_nodes} machines"
+    machines = "1 machine" if answer.num_nodes == 1 else f"{answer.num_nodes} machines"
+    return f"{address} answers, {machines}"
 
 
 def _site(site: Site) -> str:
