@@ -1,0 +1,57 @@
+"""The driver is asked to stop: Ctrl-C in a terminal, and a polite kill in the background."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from benchmarks.drill.ground import Ground
+from benchmarks.drill.outcome import check
+from benchmarks.drill.processes import mentioning
+from benchmarks.drill.study import Driver, check_equal, check_whole
+
+FAULT = "Ctrl-C, and SIGTERM in a script's background"
+DEMAND = "the run ends within 10 s, with everything finished kept"
+_WITHIN_S = 10.0
+_AS_INTERRUPTED = 130
+
+
+def drill(ground: Ground) -> str:
+    """Stop one run each way and go on.
+
+    Args:
+        ground: Where.
+
+    Returns:
+        Figures.
+    """
+    ignoring = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
+    ctrl_c = _stop(ground, "ctrl-c", lambda pid: os.killpg(pid, signal.SIGINT))
+    sigterm = _stop(ground, "sigterm", lambda pid: os.kill(pid, signal.SIGTERM), *ignoring)
+    return f"Ctrl-C ended it in {ctrl_c:.1f} s, SIGTERM in {sigterm:.1f} s; rows equal afterwards"
+
+
+def _stop(ground: Ground, name: str, stop: Callable[[int], None], *before: str) -> float:
+    """Return how long a run took to stop."""
+    study = ground.study(name)
+    with study.driven(*before) as driver:
+        driver.wait_for_parts(2)
+        kept = study.parts()
+        began = time.monotonic()
+        stop(driver.process.pid)
+        status = driver.wait()
+        seconds = time.monotonic() - began
+    _check_said(name, driver, status)
+    check(seconds < _WITHIN_S, f"{name}: it took {seconds:.1f} s")
+    check(not mentioning(f"_{driver.process.pid}/"), f"{name}: processes of its Ray live on")
+    check(study.parts().items() >= kept.items(), f"{name}: a finished pack was lost")
+    check_whole(study)
+    study.finish()
+    check_equal(study, ground.undisturbed())
+    return seconds
+
+
+def _check_said(name: str, driver: Driver, status: int) -> None:
+    check(status == _AS_INTERRUPTED, f"{name}: exit status {status}: {driver.stderr()}")
+    check("Traceback" not in driver.stderr(), f"{name}: a traceback")
+    check("what is finished is kept" in driver.stdout(), f"{name}: no word on how to go on")
