@@ -18,7 +18,7 @@ ALONE := analysis tests/analysis/test_results.py tests/analysis/test_report.py \
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test test-slow test-analysis test-all lint format slurm browser docs bench clean
+.PHONY: help install sweep test test-slow test-analysis test-all lint format slurm browser docs bench drill clean
 
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ docs: $(INSTALLED)  ## Write the generated pages of docs/ anew
 
 bench: $(INSTALLED)  ## Figures against peers; see docs/performance.md
 	$(BIN)/python -m benchmarks
+
+drill: $(INSTALLED)  ## Faults done to real sweeps; writes the table of docs/reliability.md
+	$(BIN)/python -m benchmarks.drill $(ARGS)
 
 clean:  ## Remove what make built; runs/ stays
 	rm -rf .venv .venv-analysis build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
