@@ -16,6 +16,7 @@ from analysis.criteria import Criterion
 from analysis.curvature_table import CurvatureTable
 from analysis.figures.album import (
     draw_curvature,
+    draw_overview,
     judge_again,
 )
 from analysis.figures.canvas import render_svg
@@ -78,6 +79,7 @@ def render_report(
         title=find_name(results.sweep_text or "") or Path(results.source).stem,
         question=find_question(results.sweep_text or ""),
         groups=list(collect_groups(fit, results, curves, curvature)),
+        overview=list(draw_overview(fit.groups)),
         curvature=curvature,
         curvature_pictures=list(draw_curvature(curvature)) if curvature else [],
         judged=sentences.describe_criterion(criterion or _find_judge(results)),

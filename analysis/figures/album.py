@@ -18,6 +18,7 @@ from analysis.figures.edges import edge_figure
 from analysis.figures.losses import compute_losses, loss_figure
 from analysis.figures.optimal import bowl_figure, compute_bowls, growth_figure
 from analysis.figures.outcomes import outcome_figure
+from analysis.figures.overview import overview_figure
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.theory import theory_figure
 from analysis.formatting import group_title
@@ -99,6 +100,27 @@ def select_trials(frame: pd.DataFrame, key: GroupKey) -> pd.DataFrame:
         if field in frame:
             chosen &= frame[field].astype(str) == getattr(key, field)
     return frame[chosen]
+
+
+def draw_overview(groups: Sequence[GroupFit]) -> Iterator[Picture]:
+    """Draw the groups of a study side by side, where there are several.
+
+    Args:
+        groups: Fitted or refused groups.
+
+    Yields:
+        One picture of all groups whose axis is the learning rate, none of fewer than two.
+    """
+    shown = [group for group in groups if group.key.axis is AxisName.LR and group.edges]
+    if len(shown) > 1:
+        yield Picture(
+            "overview",
+            overview_figure(shown),
+            "All groups.",
+            "Left, the largest stable learning rates, medians over seeds, without their intervals. "
+            "Right, the exponent of each group at small batch sizes with its 95 % interval; the "
+            "orange strokes are the exponents predicted.",
+        )
 
 
 def draw_pictures(
@@ -251,13 +273,13 @@ def save_figures(
         curvature: Measured curvature, None when there is none.
 
     Returns:
-        The files written, ``<number of the group>-<optimizer>-<figure>.<format>``; those of
-        curvature have no group: ``curvature-<figure>.<format>``.
+        The files written, ``<number of the group>-<optimizer>-<figure>.<format>``; those of all
+        groups and of curvature begin with ``all`` and ``curvature``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     results = judge_again(results, criterion)
     keys = [group.key for group in fit.groups]
-    drawn: list[tuple[str, Picture]] = []
+    drawn = [("all", picture) for picture in draw_overview(fit.groups)]
     for number, group in enumerate(fit.groups, start=1):
         stem = f"{number}-{_file_name(group_title(group.key, keys))}"
         trials = select_trials(results.frame, group.key)
