@@ -8,6 +8,9 @@ replayed: each trial it asks for is looked up in a finished grid run, and costs 
 
 * grid: every point of the lattice, a factor 2^(1/4) apart over ten octaves.
 * bisection: ``search: {bisect: {resolution: 1.19}}``, with its sentinels.
+* precision: the same with ``precision: 0.07``: seeds are added, from the first six on, until half
+  of the exponent's interval is no wider. What stops it is the width alone, so it should cover the
+  truth as often as a fixed number of seeds does.
 * halving: successive halving as in ASHA (Li et al. 2020), rungs at 1/9, 1/3 and all of the horizon,
   reduction 3, keeping the largest rates that are stable so far. A shorter horizon shows an edge
   ``horizon^-0.15`` higher (a guess; a public report has 36 times at a tenth of the horizon).
@@ -42,6 +45,7 @@ PER_OCTAVE, NUM_STEPS = 4, 300
 SIZES = tuple(2**i for i in range(10))
 RUNGS, REDUCTION, HORIZON_POWER = (1 / 9, 1 / 3, 1.0), 3, 0.15
 TPE_TRIALS = (8, 16, 32)
+PRECISION, MOST_SEEDS = 0.07, 96
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,15 @@ class Spent:
     num_examples: float
 
 
-def study(seeds: int, octaves: float = 5, bisect: bool = True) -> SweepSpec:
+def study(
+    seeds: int, octaves: float = 5, bisect: bool = True, precision: float | None = None
+) -> SweepSpec:
     """Return the study that all methods look at: 2^-octaves to 2^octaves."""
+    settings = {
+        "resolution": 2 ** (1 / PER_OCTAVE),
+        "precision": precision,
+        "max_seeds": MOST_SEEDS,
+    }
     return SweepSpec.model_validate(
         {
             "name": "search",
@@ -97,7 +108,7 @@ def study(seeds: int, octaves: float = 5, bisect: bool = True) -> SweepSpec:
                 "batch_size": {"values": SIZES},
                 "lr": {"min": 2**-octaves, "max": 2**octaves, "per_octave": PER_OCTAVE},
             },
-            "search": {"bisect": {"resolution": 2 ** (1 / PER_OCTAVE)}} if bisect else "grid",
+            "search": {"bisect": settings} if bisect else "grid",
         }
     )
 
@@ -114,9 +125,15 @@ def by_grid(seeds: int, world: SimulatedEdges) -> Spent:
     return _whole([world.answer(trial) for trial in trials])
 
 
-def by_bisection(seeds: int, world: SimulatedEdges) -> Spent:
+def by_bisection(seeds: int, world: SimulatedEdges, precision: float | None = None) -> Spent:
     """Ask the planner."""
-    return _whole(simulate_search(Search(study(seeds)), world.answer, lambda pack: 1.0).measured)
+    search = Search(study(seeds, precision=precision))
+    return _whole(simulate_search(search, world.answer, lambda pack: 1.0).measured)
+
+
+def by_precision(seeds: int, world: SimulatedEdges) -> Spent:
+    """Ask the planner to add seeds until the interval is narrow enough."""
+    return by_bisection(seeds, world, PRECISION)
 
 
 def by_halving(seeds: int, world: SimulatedEdges) -> Spent:
@@ -212,10 +229,11 @@ def simulate(repeats: int, seeds: int, only: str | None, flipped: float) -> None
     methods: dict[str, Callable[[int, SimulatedEdges], Spent]] = {
         "grid": by_grid,
         "bisection": by_bisection,
+        "precision": by_precision,
         "halving": by_halving,
     }
     if find_spec("optuna") is None:
-        print("TPE left out: pip install optuna to have it")
+        print("TPE left out: pip install -c constraints.txt 'scaling-sweep[bench]' has it")
     else:
         methods |= {f"TPE {num}": by_tpe(num) for num in TPE_TRIALS}
     methods = {name: methods[name] for name in methods if only in {None, name}}

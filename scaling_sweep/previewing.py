@@ -10,6 +10,8 @@ from analysis.axes import AXES
 from scaling_sweep.clusters import Capacity
 from scaling_sweep.planning import Pack, SweepCost, estimate_cost, fit_step_time
 from scaling_sweep.planning.cost import StepTimes
+from scaling_sweep.preview_text import format_duration as format_duration  # others look here
+from scaling_sweep.preview_text import format_forecasts, format_pairs
 from scaling_sweep.running import default_folder, measured_trials, search_for
 from scaling_sweep.spec import LoadedSweep, SweepSpec
 from scaling_sweep.spec.axes import points_for
@@ -18,8 +20,6 @@ from scaling_sweep.store import RunFolder
 if TYPE_CHECKING:
     from scaling_sweep.planning.forecasting import StudyForecast
     from scaling_sweep.tasks.task import Task
-
-_HOUR_S, _MINUTE_S = 3600, 60
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Preview:
         search: ``grid``, or the bisection in words.
         forecasts: What the whole study would cost and tell, simulated; then what neighbours would.
         price: Of one GPU hour; None when none was given.
+        on_gpus: Whether packs ask for GPUs.
     """
 
     name: str
@@ -65,42 +66,49 @@ class Preview:
     search: str
     forecasts: "tuple[StudyForecast, ...]"
     price: float | None
+    on_gpus: bool
 
     def text(self) -> str:
         """Return the preview as people read it."""
         about = "" if self.search == "grid" else "about "
-        lines = [
-            f"study           {self.name}",
-            f"searched        the {AXES[self.searched].edge}",
-            f"batch sizes     {', '.join(map(str, self.batch_sizes))}",
-            f"search          {self.search}",
+        pairs = [
+            ("study", self.name),
+            ("searched", f"the {AXES[self.searched].edge}"),
+            ("batch sizes", ", ".join(map(str, self.batch_sizes))),
+            ("search", self.search),
             *self._describe_lrs(),
             *self._describe_dampings(),
-            f"seeds           {self.num_seeds}",
-            f"trials          {about}{self.num_trials:,} to run, {self.num_done:,} there already",
-            f"packs           {about}{self.num_packs:,} of up to {self.trials_per_pack} trials",
-            f"steps           {about}{self.num_steps:,}",
-            f"examples        {about}{self.num_examples:,}",
-            f"time            about {format_duration(self.wall_time_s)} with {self.num_workers} "
-            f"packs at a time on this machine, if no trial diverged early",
-            *describe_forecasts(self.forecasts, self.price),
+            ("seeds", str(self.num_seeds)),
+            ("trials", f"{about}{self.num_trials:,} to run, {self.num_done:,} there already"),
+            ("packs", f"{about}{self.num_packs:,} of up to {self.trials_per_pack} trials"),
+            ("steps", f"{about}{self.num_steps:,}"),
+            ("examples", f"{about}{self.num_examples:,}"),
+            ("time", self._describe_time()),
         ]
-        return "\n".join(lines)
+        table = format_forecasts(self.forecasts, self.price, on_gpus=self.on_gpus)
+        return "\n\n".join(filter(None, [format_pairs(pairs), table]))
 
-    def _describe_lrs(self) -> tuple[str, ...]:
+    def _describe_time(self) -> str:
+        packs = "1 pack" if self.num_workers == 1 else f"{self.num_workers} packs"
+        return (
+            f"about {format_duration(self.wall_time_s)} on this machine's processor, {packs} at a "
+            "time; less where trials diverge early"
+        )
+
+    def _describe_lrs(self) -> tuple[tuple[str, str], ...]:
         if self.search != "grid" and self.dampings is None:
             return ()  # a range where the search begins, and no list
-        return (f"learning rates  {self._by_optimizer(map(str, self.num_lrs))}",)
+        return (("learning rates", self._by_optimizer(map(str, self.num_lrs))),)
 
     def _by_optimizer(self, texts: Iterable[str]) -> str:
         pairs = zip(self.optimizers, texts, strict=True)
         return ", ".join(f"{optimizer}: {text}" for optimizer, text in pairs)
 
-    def _describe_dampings(self) -> tuple[str, ...]:
+    def _describe_dampings(self) -> tuple[tuple[str, str], ...]:
         if self.dampings is None:
             return ()
         grids = (f"{len(grid)} from {grid[0]:.3g} to {grid[-1]:.3g}" for grid in self.dampings)
-        return (f"dampings        {self._by_optimizer(grids)}",)
+        return (("dampings", self._by_optimizer(grids)),)
 
 
 def preview(
@@ -160,6 +168,7 @@ def preview(
         search=describe_search(spec),
         forecasts=forecasts,
         price=price,
+        on_gpus=spec.resources.gpus > 0,
     )
 
 
@@ -214,71 +223,6 @@ def describe_search(spec: SweepSpec) -> str:
     return f"{words}, seeds added up to {bisect.max_seeds} until ±{bisect.precision:g}"
 
 
-def describe_forecasts(
-    forecasts: "Sequence[StudyForecast]", price: float | None
-) -> tuple[str, ...]:
-    """Return forecasts as lines of a table for people.
-
-    Args:
-        forecasts: The study first.
-        price: Of one GPU hour; None when none was given.
-
-    Returns:
-        A heading and one line each.
-    """
-    if not forecasts:
-        return ()
-    optimizers = [item.optimizer for item in forecasts[0].precisions]
-    heads = ("trials", "packs", "examples", "time", "GPU hours")
-    money = ("cost",) if price is not None else ()
-    table = [("", *heads, *money, *(f"± {name}" for name in optimizers))]
-    for item in forecasts:
-        widths = (
-            "no fit" if one.half_width is None else f"{one.half_width:.2g}"
-            for one in item.precisions
-        )
-        counts = (f"{n:,}" for n in (item.num_trials, item.num_packs, item.num_examples))
-        time, hours = format_duration(item.wall_time_s), f"{item.gpu_hours:.2g}"
-        paid = () if item.cost is None else (f"{item.cost:.2f}",)
-        table.append((item.name, *counts, time, hours, *paid, *widths))
-    sizes = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = (
-        "  ".join([row[0].ljust(sizes[0]), *(cell.rjust(n) for cell, n in _beside(row, sizes))])
-        for row in table
-    )
-    return (
-        "",
-        "The whole study from its first trial, simulated against a law that bends in the middle of "
-        "the batch sizes,",
-        "edges of seeds scattered by 0.15; ± is half of the exponent's 95 % interval:",
-        *lines,
-    )
-
-
-def _beside(row: Sequence[str], sizes: Sequence[int]) -> Iterable[tuple[str, int]]:
-    return zip(row[1:], sizes[1:], strict=True)
-
-
 def _dampings(spec: SweepSpec) -> tuple[tuple[float, ...], ...] | None:
     axis = spec.parameters.damping
     return None if axis is None else tuple(points_for(axis, item) for item in spec.optimizers)
-
-
-def format_duration(seconds: float) -> str:
-    """Write a duration with the unit a person would choose.
-
-    Args:
-        seconds: At least 0.
-
-    Returns:
-        A number and a unit.
-
-    Example:
-        >>> format_duration(42.4), format_duration(150), format_duration(9000)
-        ('42 s', '2.5 min', '2.5 h')
-    """
-    if seconds < 2 * _MINUTE_S:
-        return f"{seconds:.0f} s"
-    if seconds < 2 * _HOUR_S:
-        return f"{seconds / _MINUTE_S:.1f} min"
-    return f"{seconds / _HOUR_S:.1f} h"
