@@ -29,19 +29,7 @@ def study(text: str = SWEEP + SECTION, **replacements: str) -> LoadedSweep:
 
 
 def test_a_run_measures_what_predict_measures(tmp_path: Path) -> None:
-    """Trials and curvature are both there, and `predict` finds nothing left to do."""
-    outcome = run_sweep(study(), tmp_path, "local", display := Silent())
-
-    assert outcome.complete
-    assert display.warned == []
-    table = read_curvature(tmp_path / "curvature.parquet")
-    assert table.points == ("init", "5 steps")
-    assert table.seeds == (0, 1)
-    assert predict_sweep(study(), tmp_path).num_new == 0
-
-
-def test_a_finished_run_measures_points_that_are_new(tmp_path: Path) -> None:
-    """A section added later is measured without training any trial again."""
+    """A section added later is measured without training any trial again, and nothing is left."""
     run_sweep(study(SWEEP), tmp_path, "local", Silent())
     assert not (tmp_path / "curvature.parquet").exists()
 
@@ -51,12 +39,15 @@ def test_a_finished_run_measures_points_that_are_new(tmp_path: Path) -> None:
 
     assert (added.num_new, again.num_new) == (0, 0)
     assert display.warned == []
-    assert len(read_curvature(tmp_path / "curvature.parquet").points) == 2
+    table = read_curvature(tmp_path / "curvature.parquet")
+    assert table.points == ("init", "5 steps")
+    assert table.seeds == (0, 1)
     assert (tmp_path / "curvature.parquet").stat().st_mtime_ns == before
+    assert predict_sweep(study(), tmp_path).num_new == 0
 
 
 def test_a_measurement_that_fails_leaves_the_run_alone(tmp_path: Path) -> None:
-    """A short training that diverges costs one warning; the trials and the other points stay."""
+    """Beside trials, a short training that diverges costs one warning; all else is measured."""
     sweep = study(SWEEP + SECTION + "  training: {lr: 1.0e+12}\n")
 
     outcome = run_sweep(sweep, tmp_path, "local", display := Silent())
