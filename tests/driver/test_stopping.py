@@ -1,4 +1,4 @@
-"""A run in a process of its own that is killed, stopped, or begun a second time."""
+"""A run in a process of its own that is stopped, or begun a second time."""
 
 import os
 import re
@@ -86,22 +86,6 @@ def finished_parts(study: Study) -> dict[Path, bytes]:
     return {part: part.read_bytes() for part in (study.out / "parts").glob("*.parquet")}
 
 
-def test_a_killed_driver_loses_nothing_that_was_finished(study: Study) -> None:
-    """After SIGKILL in mid-sweep the same command ends in the table of an undisturbed run."""
-    with begun(study) as process:
-        process.kill()
-        process.wait()
-        finished = finished_parts(study)
-        assert len(finished) == 2
-    done = run_to_the_end(study)
-
-    assert done.returncode == 0, done.stderr
-    first = "6 trials in 1 packs to run, 12 trials are there already."
-    assert_quiet(done.stdout, done.stderr, first, "18 trials in ")
-    assert finished_parts(study).items() >= finished.items()
-    assert_same_rows(study.table(), study.expected())
-
-
 @pytest.mark.alone
 def test_ctrl_c_stops_soon_and_says_how_to_go_on(study: Study) -> None:
     """As from a terminal, to all processes: status 130 within 10 s, and the line to type next."""
@@ -116,7 +100,7 @@ def test_ctrl_c_stops_soon_and_says_how_to_go_on(study: Study) -> None:
     assert f"Go on with: scaling-sweep run {study.path} --out {study.out}" in stdout
     assert "Traceback" not in stderr
     assert len(finished_parts(study)) == 2
-    # Going on from here is going on after a kill.
+    # Going on from here is going on after a kill, which tests/test_drill.py does.
     expected = study.expected()
     assert_same_rows(RunFolder(study.out).read_rows(), expected[expected["batch_size"] < 64])
 
