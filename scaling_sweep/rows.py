@@ -27,21 +27,25 @@ class PackRows:
 def rows_of_result(result: PackResult) -> PackRows:
     """Return the rows of a pack that trained."""
     pack = result.pack
+    trained = [record for record in result.records if record.verdict != Verdict.FAILED]
+    if not trained:
+        return rows_of_failure(pack, result.records[0].reason)
+    whole = {
+        "num_examples": result.num_examples,
+        "device": result.device,
+        "engine": result.engine,
+    }
     measured = [
-        {
-            **_identity(trial, pack),
-            **_measurement(record),
-            "num_examples": result.num_examples,
-            "device": result.device,
-            "engine": result.engine,
-        }
+        {**_identity(trial, pack), **_failure(record.reason)}
+        if record.verdict == Verdict.FAILED
+        else {**_identity(trial, pack), **_measurement(record), **whole}
         for trial, record in zip(pack.trials, result.records, strict=True)
     ]
     curves = pd.DataFrame(
         {
-            "trial_id": [record.trial_id for record in result.records],
-            "step": [list(record.curve_steps) for record in result.records],
-            "loss": [list(record.curve_losses) for record in result.records],
+            "trial_id": [record.trial_id for record in trained],
+            "step": [list(record.curve_steps) for record in trained],
+            "loss": [list(record.curve_losses) for record in trained],
         }
     )
     return PackRows(pack.pack_id, pd.DataFrame(measured), curves)
@@ -49,12 +53,13 @@ def rows_of_result(result: PackResult) -> PackRows:
 
 def rows_of_failure(pack: Pack, reason: str) -> PackRows:
     """Return rows that say that the pack's trials were not measured, and why."""
-    rows = [
-        {**_identity(trial, pack), "verdict": str(Verdict.FAILED), "reason": reason}
-        for trial in pack.trials
-    ]
+    rows = [{**_identity(trial, pack), **_failure(reason)} for trial in pack.trials]
     curves = pd.DataFrame({"trial_id": [], "step": [], "loss": []})
     return PackRows(pack.pack_id, pd.DataFrame(rows), curves)
+
+
+def _failure(reason: str) -> dict[str, object]:
+    return {"verdict": str(Verdict.FAILED), "reason": reason}
 
 
 def _identity(trial: Trial, pack: Pack) -> dict[str, object]:

@@ -145,6 +145,22 @@ class Stability(Section):
     """What it is held against: the loss of the untrained model, or where the trial began."""
 
 
+def _check_micro_batch(given: object) -> object:
+    """Return what was given, refusing what is neither a number of examples, auto nor null."""
+    whole = isinstance(given, int) and not isinstance(given, bool) and given >= 1
+    if given is not None and given != "auto" and not whole:
+        refuse(
+            f"must be a number of examples, at least 1, or auto, got {as_yaml(given)}; "
+            "write for example micro_batch: 256"
+        )
+    return given
+
+
+MicroBatch = Annotated[
+    Annotated[int, Field(ge=1)] | Literal["auto"] | None, BeforeValidator(_check_micro_batch)
+]
+
+
 class Resources(Section):
     """What one pack occupies while it trains."""
 
@@ -156,6 +172,11 @@ class Resources(Section):
 
     max_trials_per_pack: Annotated[int, Field(ge=1), WHOLE] | None = None
     """Most trials trained together as one stacked model; null leaves it to the planner."""
+
+    micro_batch: MicroBatch = None
+    """Examples of each trial computed at once, for batches larger than memory: their gradients are
+    added up to the whole batch's. `auto` cuts a batch only where a single trial does not fit; null
+    never. BatchNorm takes its statistics of what is computed at once."""
 
     pack_timeout: Annotated[float, Field(gt=0), NUMBER] | None = Field(None, examples=[600])
     """Seconds a pack may take; one that takes longer is given up after two more tries, its trials

@@ -13,6 +13,7 @@ from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.compiled import CompiledEngine, why_not_compiled
 from scaling_sweep.training.copies import Copies
 from scaling_sweep.training.engines import Engine, LoopEngine, VmapEngine
+from scaling_sweep.training.shortage import is_shortage
 from scaling_sweep.training.treatment import PLAIN_TREATMENT, Treatment
 
 # Steps timed in turn after one that warms up; the fastest counts, because machines only ever lag.
@@ -97,6 +98,8 @@ def _compiled(engine: CompiledEngine, copies: Copies, batch: ProbeBatch) -> Comp
     try:
         _Probe(engine, copies, batch, len(copies)).step()
     except Exception as error:  # of dynamo, of inductor, of the C++ compiler, of the machine
+        if is_shortage(error):
+            raise
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(_cannot_train(engine.name, lines[0][:200])) from error
     return engine
@@ -139,6 +142,8 @@ def why_not_vmap(
     try:
         _Probe(engine, copies, batch, num_copies=min(2, len(copies))).step()
     except RuntimeError as error:
+        if is_shortage(error):
+            raise  # of this machine, not of the model
         return str(error).strip().splitlines()[0][:200]
     return None
 

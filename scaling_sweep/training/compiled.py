@@ -93,6 +93,8 @@ def why_not_compiled(rule: UpdateRule, treatment: Treatment) -> str | None:
     """Say in a few words what of a sweep is never compiled; None when nothing is known."""
     if isinstance(rule, CurvatureRule):
         return "the optimizer looks at curvature"
+    if treatment.micro_batch is not None:
+        return "batches are computed in portions"
     return "bf16" if treatment.precision == "bf16" else None
 
 

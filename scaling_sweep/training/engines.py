@@ -125,21 +125,29 @@ class VmapEngine:
         self._treatment.set_mode(self._model, training=True)
         params = {name: value.detach().requires_grad_() for name, value in copies.params.items()}
         due = due_rule(self._rule, number)
+        whole = WholeBatch()
         with self._treatment.computing(copies.lr.device):
-            with twice_differentiable(due):
-                losses, buffers = self.attention.compute(
-                    lambda: self._objectives(params, copies.buffers, inputs, targets)
-                )
-            # Copies share nothing, so the gradient of the sum is each copy's own, NaN or not.
-            grads = differentiate(losses.sum(), params, twice=due is not None)
+            for some, labels, share in self._treatment.portions(inputs, targets, dim=1):
+                with twice_differentiable(due):
+                    losses, buffers = self._forward(params, copies.buffers, some, labels)
+                # Copies share nothing, so the gradient of the sum is each copy's own, NaN or not.
+                grads = differentiate(losses.sum(), params, twice=due is not None)
+                copies.buffers.update(buffers)
+                whole.add(losses, grads, share)
             if due is not None:
-                grads = refresh(due, params, grads, copies.state)
+                whole.grads = refresh(due, params, whole.grads, copies.state)
         with torch.no_grad():
-            clipped = self._treatment.clip(grads)
+            clipped = self._treatment.clip(whole.grads)
             move_copies(self._rule, copies.params, clipped, copies.state, copies.lr)
-            copies.buffers.update(buffers)
-        detached: Tensor = losses.detach()
-        return detached
+        return whole.losses
+
+    def _forward(
+        self, params: Tensors, buffers: Tensors, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        found: tuple[Tensor, Tensors] = self.attention.compute(
+            lambda: self._objectives(params, buffers, inputs, targets)
+        )
+        return found
 
     def losses(self, copies: Copies, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return each copy's loss on one shared batch, in evaluation mode."""
@@ -212,22 +220,24 @@ class LoopEngine:
             moment: {name: value[own] for name, value in values.items()}
             for moment, values in copies.state.items()
         }
+        whole = WholeBatch()
         with self._treatment.computing(inputs.device):
-            with self._attention.as_in_stack(), twice_differentiable(due):
-                loss = self._objective(params, _row(copies.buffers, row), inputs, targets)
-            found = differentiate(loss, params, twice=due is not None)
-            grads = {name: grad.unsqueeze(0) for name, grad in found.items()}
+            for some, labels, share in self._treatment.portions(inputs, targets, dim=0):
+                with self._attention.as_in_stack(), twice_differentiable(due):
+                    loss = self._objective(params, _row(copies.buffers, row), some, labels)
+                found = differentiate(loss, params, twice=due is not None)
+                whole.add(loss, {name: grad.unsqueeze(0) for name, grad in found.items()}, share)
             if due is not None:
-                grads = refresh(due, params, grads, state)
+                whole.grads = refresh(due, params, whole.grads, state)
         with torch.no_grad():
             move_copies(
                 self._rule,
                 {name: value[own] for name, value in copies.params.items()},
-                self._treatment.clip(grads),
+                self._treatment.clip(whole.grads),
                 state,
                 copies.lr[own],
             )
-        return loss.detach()
+        return whole.losses
 
     def _objective(
         self, params: Mapping[str, Tensor], buffers: Tensors, inputs: Tensor, targets: Tensor
@@ -267,6 +277,48 @@ class LoopEngine:
                 weights: dict[str, Any] = {**_row(copies.params, row), **buffers}
                 found.append(what(functional_call(self._model, weights, (inputs,)), targets))
         return torch.stack(found)
+
+
+class WholeBatch:
+    """Adds up losses and gradients of a batch that is computed in portions.
+
+    Attributes:
+        losses: Mean over what was added, without its graph.
+        grads: Their gradients.
+
+    Example:
+        >>> whole = WholeBatch()
+        >>> whole.add(torch.tensor([1.0]), {"w": torch.tensor([2.0])}, 0.25)
+        >>> whole.add(torch.tensor([3.0]), {"w": torch.tensor([6.0])}, 0.75)
+        >>> whole.losses, whole.grads
+        (tensor([2.5000]), {'w': tensor([5.])})
+    """
+
+    losses: Tensor
+    grads: Tensors
+
+    def __init__(self) -> None:
+        self._is_empty = True
+
+    def add(self, losses: Tensor, grads: Tensors, share: float) -> None:
+        """Take in a portion.
+
+        Args:
+            losses: Mean losses of its examples, any shape.
+            grads: Their gradients.
+            share: Of the batch; 1 leaves everything as it is, graph of the gradients included.
+        """
+        losses = losses.detach()
+        if share == 1:
+            self.losses, self.grads = losses, grads
+        elif self._is_empty:
+            self.losses = losses * share
+            self.grads = {name: grad * share for name, grad in grads.items()}
+        else:
+            self.losses += losses * share
+            for name, grad in grads.items():
+                self.grads[name].add_(grad, alpha=share)
+        self._is_empty = False
 
 
 def _row(values: Tensors, row: int) -> Tensors:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from scaling_sweep.optimizers.curvature_rule import CurvatureRule
+from scaling_sweep.optimizers.making import make_rule
 from scaling_sweep.optimizers.rule import UpdateRule
 from scaling_sweep.planning import Pack
 from scaling_sweep.spec import OptimizerSpec, SweepSpec
@@ -22,6 +24,7 @@ from scaling_sweep.training.evaluation import Evaluator, untrained_engine, valid
 from scaling_sweep.training.judging import Measured, judge_trials
 from scaling_sweep.training.randomness import call_seeded, derive_seed
 from scaling_sweep.training.records import PackResult
+from scaling_sweep.training.shortage import train_what_fits
 from scaling_sweep.training.treatment import Treatment
 
 # Reading which copies have died makes a GPU wait, so it is done now and then (guess).
@@ -73,7 +76,8 @@ def train_gradually(
 ) -> Generator[int, None, PackResult]:
     """Train a pack as ``train_pack`` does, giving the word back about once a second.
 
-    A worker that trains so hears within a second that it shall stop.
+    A worker that trains so hears within a second that it shall stop. Where memory does not suffice
+    for the whole pack, parts of it are trained one after the other.
 
     Args:
         pack: The trials.
@@ -91,10 +95,31 @@ def train_gradually(
     Raises:
         UserError: If the sweep file demands an engine that cannot train the model.
     """
+    where = device or torch.device("cpu")
+    micro_batch = spec.resources.micro_batch
+
+    def train(part: Pack, most: int | None) -> Generator[int, None, PackResult]:
+        return _train_part(part, spec, task, starts, where, most)
+
+    if micro_batch == "auto":
+        may_cut = not isinstance(make_rule(pack.optimizer.name), CurvatureRule)
+        return (yield from train_what_fits(pack, train, may_cut=may_cut))
+    return (yield from train_what_fits(pack, train, micro_batch))
+
+
+def _train_part(
+    pack: Pack,
+    spec: SweepSpec,
+    task: Task,
+    starts: Mapping[int, Point] | None,
+    device: torch.device,
+    micro_batch: int | None,
+) -> Generator[int, None, PackResult]:
+    """Train trials that memory suffices for, or raise what the allocator says."""
     begin = time.perf_counter()
-    device = device or torch.device("cpu")
     model = initial_model(task, spec, pack.trials[0].seed).to(device)
-    run = _PackRun(pack, spec, task, model, Treatment.of(spec.recipe), device)
+    treatment = Treatment.of(spec.recipe, micro_batch, pack.batch_size)
+    run = _PackRun(pack, spec, task, model, treatment, device)
     measured = yield from run.train(starts)
     wall_time_s = time.perf_counter() - begin
     return PackResult(

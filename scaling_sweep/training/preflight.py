@@ -19,7 +19,7 @@ from scaling_sweep.training.choosing import ProbeBatch, choose_engine, time_step
 from scaling_sweep.training.copies import Point, stack_points
 from scaling_sweep.training.engines import LoopEngine
 from scaling_sweep.training.pack import initial_model, make_batches
-from scaling_sweep.training.treatment import Treatment, why_not_treated
+from scaling_sweep.training.treatment import Treatment, batch_norms, why_not_treated
 
 # On a CPU packs gain up to about here and then lose: the parameters of 48 copies of the digits MLP
 # (measured, LOG 2026-11-20). Large models are packed all the same, to keep trials of Ray few.
@@ -43,12 +43,14 @@ class TaskFacts:
         num_parameters: Trainable numbers of one model.
         initial_loss: Loss of the untrained model of seed 0 on its first batch.
         max_trials_per_pack: How many copies train well together.
+        warnings: What a user should know before the run; one line each.
     """
 
     num_examples: int | None
     num_parameters: int
     initial_loss: float
     max_trials_per_pack: int
+    warnings: tuple[str, ...] = ()
 
 
 def load_sweep_task(sweep: LoadedSweep) -> Task:
@@ -115,7 +117,25 @@ def inspect_task(sweep: LoadedSweep, task: Task) -> TaskFacts:
     _check_recipe(sweep, task)
     _check_curvature(sweep, task)
     return TaskFacts(
-        task.num_examples, num_parameters, loss.item(), _max_copies(num_parameters, spec)
+        task.num_examples,
+        num_parameters,
+        loss.item(),
+        _max_copies(num_parameters, spec),
+        _warnings_of(spec, task),
+    )
+
+
+def _warnings_of(spec: SweepSpec, task: Task) -> tuple[str, ...]:
+    """Say where batches computed in portions are not the batches of the file."""
+    most, largest = spec.resources.micro_batch, spec.batch_sizes[-1]
+    if most is None or (most != "auto" and most >= largest) or spec.recipe.batch_norm == "frozen":
+        return ()
+    if not batch_norms(initial_model(task, spec, 0)):
+        return ()
+    when = "where a batch is cut" if most == "auto" else f"above batch size {most}"
+    return (
+        f"micro_batch: {when}, BatchNorm takes its statistics of portions, not of the batch; "
+        "GroupNorm or recipe: {batch_norm: frozen} would not",
     )
 
 
@@ -126,6 +146,12 @@ def _check_curvature(sweep: LoadedSweep, task: Task) -> None:
         rule = make_rule(optimizer.name, optimizer.hyperparameters)
         if not isinstance(rule, CurvatureRule):
             continue
+        if isinstance(spec.resources.micro_batch, int):
+            raise sweep.error(
+                f"{optimizer.name} looks at the curvature of whole batches; delete micro_batch",
+                "resources",
+                "micro_batch",
+            )
         model = initial_model(task, spec, 0)
         copies = stack_points([Point.of(model)], [0.0], rule, device)
         inputs, targets = make_batches(task, spec, [0], spec.batch_sizes[0], device).draw([0])

@@ -1,7 +1,9 @@
 """What training a pack leaves behind: one record per trial, ready for the table."""
 
+import math
 from dataclasses import dataclass
 
+from analysis.criteria import Verdict
 from scaling_sweep.planning import Pack
 
 
@@ -11,7 +13,7 @@ class TrialRecord:
 
     Attributes:
         trial_id: Which trial.
-        verdict: ``stable`` or ``diverged``; a record of a trial that trained is never ``failed``.
+        verdict: ``stable`` or ``diverged``; ``failed`` where not even one copy fits into memory.
         reason: Why, in words.
         steps_run: Steps taken before the trial ended or was known to have diverged.
         initial_loss: Evaluation loss of the untrained model.
@@ -45,6 +47,26 @@ class TrialRecord:
     curve_losses: tuple[float, ...]
     validation_loss: float | None = None
     validation_metric: float | None = None
+
+    @classmethod
+    def of_failure(cls, trial_id: str, reason: str) -> "TrialRecord":
+        """Return the record of a trial that could not be measured."""
+        nothing = math.nan
+        return cls(
+            trial_id=trial_id,
+            verdict=str(Verdict.FAILED),
+            reason=reason,
+            steps_run=0,
+            initial_loss=nothing,
+            start_loss=nothing,
+            final_loss=nothing,
+            min_loss=nothing,
+            peak_loss=nothing,
+            first_nonfinite_step=None,
+            wall_time_s=0.0,
+            curve_steps=(),
+            curve_losses=(),
+        )
 
 
 @dataclass(frozen=True)

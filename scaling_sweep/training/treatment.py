@@ -47,6 +47,7 @@ class Treatment:
         batch_norm: ``running``, ``batch`` or ``frozen``.
         label_smoothing: Share of the target spread over all classes, in training.
         weight_decay: In place of the optimizer's own; None leaves that.
+        micro_batch: Examples of each copy that are computed at once; None for whole batches.
 
     Example:
         >>> Treatment.of(Recipe(clip_norm=1.0)).clip_norm
@@ -58,16 +59,30 @@ class Treatment:
     batch_norm: BatchNorm = "running"
     label_smoothing: float = 0.0
     weight_decay: float | None = None
+    micro_batch: int | None = None
 
     @classmethod
-    def of(cls, recipe: Recipe) -> "Treatment":
-        """Pick from a sweep file's recipe what matters within a step."""
+    def of(
+        cls, recipe: Recipe, micro_batch: int | None = None, batch_size: int | None = None
+    ) -> "Treatment":
+        """Pick from a sweep file's recipe what matters within a step.
+
+        Args:
+            recipe: What a step does beside the optimizer.
+            micro_batch: Examples computed at once; None for whole batches.
+            batch_size: Examples of a batch, which a larger micro-batch does not cut.
+
+        Returns:
+            The treatment.
+        """
+        whole = micro_batch is None or (batch_size is not None and batch_size <= micro_batch)
         return cls(
             recipe.clip_norm,
             recipe.precision,
             recipe.batch_norm,
             recipe.label_smoothing,
             recipe.weight_decay,
+            None if whole else micro_batch,
         )
 
     def rule(self, optimizer: OptimizerSpec) -> UpdateRule:
@@ -114,6 +129,31 @@ class Treatment:
         with autocast, _CastBeforeStacking():
             outputs = compute()
         return tree_map(_widened, outputs)
+
+    def portions(
+        self, inputs: Tensor, targets: Tensor, dim: int
+    ) -> Iterator[tuple[Tensor, Tensor, float]]:
+        """Cut a batch into what is computed at once.
+
+        Args:
+            inputs: With the batch in dimension ``dim``.
+            targets: The same.
+            dim: 1 where copies are stacked, 0 for one copy.
+
+        Yields:
+            Inputs, targets, and their share of the batch: the shares' sum of mean losses is the
+            mean loss, and of gradients the gradient.
+
+        Example:
+            >>> batch = torch.arange(5.0)
+            >>> [share for _, _, share in Treatment(micro_batch=2).portions(batch, batch, 0)]
+            [0.4, 0.4, 0.2]
+        """
+        size = inputs.shape[dim]
+        most = self.micro_batch or size
+        parts = zip(torch.split(inputs, most, dim), torch.split(targets, most, dim), strict=True)
+        for some, labels in parts:
+            yield some, labels, some.shape[dim] / size
 
     def clip(self, grads: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Scale each copy's gradient down to the largest norm, over all its parameters.

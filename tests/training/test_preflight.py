@@ -13,7 +13,7 @@ from scaling_sweep.spec import LoadedSweep
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.preflight import inspect_task, load_sweep_task, time_packs
 from tests.run_cases import tiny_sweep
-from tests.training.cases import make_spec, net_task
+from tests.training.cases import batchnorm_net, make_spec, net_task
 
 
 def inspected(task: Task, **changes: str) -> str:
@@ -125,3 +125,24 @@ def test_inspecting_leaves_the_global_generator_alone() -> None:
     inspect_task(tiny_sweep(), net_task())
 
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_portions_of_a_batch_and_batch_normalisation_are_warned_of() -> None:
+    """One line where statistics would be those of a portion, none where no batch is cut."""
+    task = net_task(batchnorm_net)
+    cut = {"seeds: 2": "seeds: 2\nresources: {micro_batch: 4}"}
+    whole = {"seeds: 2": "seeds: 2\nresources: {micro_batch: 4096}"}
+
+    (warning,) = inspect_task(tiny_sweep(cut), task).warnings
+    assert warning.startswith("micro_batch: above batch size 4, BatchNorm takes its statistics")
+    assert inspect_task(tiny_sweep(whole), task).warnings == ()
+    assert inspect_task(tiny_sweep(cut), net_task()).warnings == ()
+
+
+def test_an_optimizer_that_looks_at_curvature_takes_whole_batches() -> None:
+    """Portions and curvature together are refused where the file says so."""
+    changes = {"seeds: 2": "seeds: 2\nresources: {micro_batch: 4}", "[sgd]": "[cauchy]"}
+
+    assert "looks at the curvature of whole batches; delete micro_batch" in inspected(
+        net_task(), **changes
+    )

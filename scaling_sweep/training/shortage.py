@@ -1,0 +1,135 @@
+"""Out of memory: a pack is halved and goes on, a batch is cut where the sweep file allows it."""
+
+import gc
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+
+from scaling_sweep.planning import Pack
+from scaling_sweep.training.records import PackResult, TrialRecord
+
+T = TypeVar("T")
+# How allocators other than torch's on a GPU say it; torch 2.15 with glibc, oneDNN and cuBLAS.
+_SIGNS = (
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "bad_alloc",
+    "out of memory",
+    "alloc_failed",
+    "could not create a memory object",
+)
+# train(pack, micro_batch) as a generator that gives the word back now and then.
+Train = Callable[[Pack, int | None], Generator[int, None, PackResult]]
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Tell whether an error means that memory did not suffice, on a CPU or a GPU.
+
+    Args:
+        error: Anything that was raised.
+
+    Returns:
+        Whether less work at once might do.
+
+    Example:
+        >>> is_shortage(RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"))
+        True
+        >>> is_shortage(ValueError("shapes differ"))
+        False
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
+
+
+@dataclass(frozen=True)
+class _Shortage:
+    """What was heard of the allocator; not the error itself, which holds on to tensors."""
+
+    reason: str
+
+
+def train_what_fits(
+    pack: Pack, train: Train, micro_batch: int | None = None, *, may_cut: bool = False
+) -> Generator[int, None, PackResult]:
+    """Train a pack, in parts where memory does not suffice for the whole.
+
+    A part begins anew with the same seeds and batches, so that it ends where it would have ended
+    in the whole pack. What has been found to fit is kept for the rest.
+
+    Args:
+        pack: The trials.
+        train: Trains some of them, with batches taken in portions of so many examples.
+        micro_batch: Examples computed at once; None for whole batches.
+        may_cut: Whether a single copy that does not fit may be tried with smaller portions.
+
+    Yields:
+        Steps taken so far, of the part in hand.
+
+    Returns:
+        One record per trial; ``failed`` where not even one copy fits.
+    """
+    waiting, results, most = list(pack.trials), [], len(pack.trials)
+    reason = ""
+    while waiting:
+        part = Pack(tuple(waiting[:most]), pack.num_steps)
+        outcome = yield from _attempt(train(part, micro_batch))
+        if isinstance(outcome, PackResult):
+            results.append(outcome)
+            waiting = waiting[most:]
+            continue
+        reason = outcome.reason
+        if most > 1:
+            most = (part.num_trials + 1) // 2
+        elif may_cut and (micro_batch or pack.batch_size) > 1:
+            micro_batch = ((micro_batch or pack.batch_size) + 1) // 2
+        else:
+            break  # those that wait are as large
+    text = _describe(reason, pack.batch_size, may_cut=may_cut)
+    lost = [TrialRecord.of_failure(trial.trial_id, text) for trial in waiting]
+    return _joined(pack, results, lost)
+
+
+def _attempt(work: Generator[int, None, T]) -> Generator[int, None, T | _Shortage]:
+    """Do some work; when memory runs out let go of all it holds, and say so."""
+    try:
+        return (yield from work)
+    except Exception as error:
+        if not is_shortage(error):
+            raise
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        found = _Shortage(lines[0][:120])
+        traceback.clear_frames(error.__traceback__)
+    # After the except clause: until its end Python keeps the error, and with it the tensors.
+    release_memory()
+    return found
+
+
+def release_memory() -> None:
+    """Give back what nobody uses any more, so that the next attempt finds room."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
+
+
+def _describe(reason: str, batch_size: int, *, may_cut: bool) -> str:
+    portions = "" if may_cut else "write resources: {micro_batch: auto}, or take "
+    return (
+        f"out of memory with one copy at batch size {batch_size} ({reason}); "
+        f"{portions}a smaller model or batch size"
+    )
+
+
+def _joined(pack: Pack, results: Sequence[PackResult], lost: Sequence[TrialRecord]) -> PackResult:
+    """Return the parts as one pack's result."""
+    records = {record.trial_id: record for result in results for record in result.records}
+    records |= {record.trial_id: record for record in lost}
+    whole = tuple(records[trial.trial_id] for trial in pack.trials)
+    if not results:
+        return PackResult(pack, whole, None, "", "", 0.0)
+    seconds = sum(result.wall_time_s for result in results)
+    return replace(results[0], pack=pack, records=whole, wall_time_s=seconds)
