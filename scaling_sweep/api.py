@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scaling_sweep.predicting import SweepPrediction
     from scaling_sweep.previewing import Preview
     from scaling_sweep.running import RunOutcome
-    from scaling_sweep.study import Study
+    from scaling_sweep.study import LossName, Study
 
 __all__ = ["fit", "load_sweep", "plan", "predict", "recommend", "run"]
 
@@ -134,6 +134,7 @@ def fit(
     criterion: "Criterion | str | None" = None,
     predicted: Mapping[str, float | None] | None = None,
     margin: float | None = None,
+    loss: "LossName" = "final",
 ) -> "Study":
     """Fit laws to a table of trials and hold the exponents against theory.
 
@@ -144,12 +145,15 @@ def fit(
         criterion: Judge the trials anew, as in ``"final:0.5"``.
         predicted: Exponents to check against, by optimizer.
         margin: Half-width of the region around a prediction that counts as equal to it.
+        loss: Which loss the best learning rate makes low: ``final``, or ``validation`` where the
+            task holds data out.
 
     Returns:
         The study: its text says what was found, ``save`` writes fit.json and the report.
 
     Raises:
-        UserError: If the criterion cannot be read; an `AnalysisError` says so of a table.
+        UserError: If the criterion cannot be read or the table lacks that loss; an
+            `AnalysisError` says what is wrong with a table.
     """
     from scaling_sweep.running import RunOutcome
     from scaling_sweep.study import open_study
@@ -157,7 +161,7 @@ def fit(
     if isinstance(source, RunOutcome):
         source = source.folder.results
     return open_study(
-        source, rename=rename, criterion=criterion, predicted=predicted, margin=margin
+        source, rename=rename, criterion=criterion, predicted=predicted, margin=margin, loss=loss
     )
 
 
@@ -185,6 +189,7 @@ def recommend(
     *,
     safety: float = 0.5,
     lr: float | None = None,
+    loss: "LossName" = "final",
 ) -> "Recommendation | DampingRecommendation":
     """Recommend a learning rate for a batch size, or a damping where that was searched.
 
@@ -194,11 +199,12 @@ def recommend(
         optimizer: Which, where the table has several.
         safety: Share of the largest stable learning rate, in (0, 1].
         lr: The learning rate to train at, where the damping was searched.
+        loss: As for ``fit``.
 
     Returns:
         The learning rate or damping, its interval and what to know about it; or why there is none.
     """
-    return fit(source).recommend(batch_size, optimizer, safety=safety, lr=lr)
+    return fit(source, loss=loss).recommend(batch_size, optimizer, safety=safety, lr=lr)
 
 
 def _path(out: Path | str | None) -> Path | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from scaling_sweep.errors import UserError
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from analysis.results import Results
     from analysis.summaries import Fit, GroupFit
     from scaling_sweep.spec import CheckSpec
+
+LossName: TypeAlias = Literal["final", "validation"]
+"""What the best learning rate makes low: the loss of verdicts, or that of held-out data."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -212,6 +215,7 @@ def open_study(
     criterion: "Criterion | str | None" = None,
     predicted: Mapping[str, float | None] | None = None,
     margin: float | None = None,
+    loss: "LossName" = "final",
 ) -> Study:
     """Read a table and fit it; nothing is written.
 
@@ -224,12 +228,14 @@ def open_study(
         predicted: Exponents to check against, by optimizer; what is not given comes from the
             sweep file in the table's metadata, then from theory.
         margin: Half-width of the region around a prediction that counts as equal to it.
+        loss: Which loss the best learning rate makes low: ``final``, or ``validation`` on the
+            task's held-out data.
 
     Returns:
         The study.
 
     Raises:
-        UserError: If the criterion cannot be read.
+        UserError: If the criterion cannot be read, or the table lacks that loss.
     """
     from analysis.criteria import parse_criterion
     from analysis.groups import fit_results
@@ -246,6 +252,7 @@ def open_study(
         criterion,
         {**check.predicted, **(predicted or {})},
         check.margin if margin is None else margin,
+        _loss_column(results, loss),
     )
     return Study(fit, results, _curves(beside), _curvature(beside), criterion, beside)
 
@@ -264,6 +271,20 @@ def _read(
         return read_results(path, rename), path.parent
     table = normalize_table(source, "the table", dict(rename))
     return Results(table.frame, "the table", warnings=table.warnings), None
+
+
+def _loss_column(results: "Results", loss: str) -> str:
+    """Return the column of a loss, or say why the table cannot tell it."""
+    if loss not in get_args(LossName):
+        words = " or ".join(get_args(LossName))
+        raise UserError(f"loss must be {words}, got {loss!r}")
+    column = f"{loss}_loss"
+    if loss != "final" and (column not in results.frame or results.frame[column].isna().all()):
+        raise UserError(
+            f"{results.source} has no {column}: hold data out, as in the task's "
+            "args: {validation: 0.2}, or leave --loss final"
+        )
+    return column
 
 
 def _curves(folder: Path | None) -> "pd.DataFrame | None":

@@ -10,6 +10,7 @@ from scaling_sweep.cli.options import CRITERION, MAPPING
 
 if TYPE_CHECKING:
     from analysis.criteria import Criterion
+    from scaling_sweep.study import LossName
 
 
 @click.command("fit")
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     help="Judge the trials anew: final:0.5, peak:2, finite, final:2:start.",
 )
 @click.option(
+    "--loss",
+    type=click.Choice(["final", "validation"]),
+    default="final",
+    show_default=True,
+    help="Which loss the best learning rate makes low; validation is that of held-out data.",
+)
+@click.option(
     "--figures",
     type=click.Choice(["png", "svg"]),
     multiple=True,
@@ -42,6 +50,7 @@ def command(
     out: Path | None,
     rename: tuple[tuple[str, str], ...],
     criterion: "Criterion | None",
+    loss: "LossName",
     figures: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -54,11 +63,12 @@ def command(
     \b
     Examples:
       scaling-sweep fit runs/digits/results.parquet
+      scaling-sweep fit runs/char_gpt --loss validation
       scaling-sweep fit mine.csv --map lr=learning_rate --map batch_size=bs
     """
     from scaling_sweep.study import open_study
 
-    study = open_study(results, rename=dict(rename), criterion=criterion)
+    study = open_study(results, rename=dict(rename), criterion=criterion, loss=loss)
     report = study.save(out, figures)
     fit_json = report.with_name("fit.json")
     if as_json:

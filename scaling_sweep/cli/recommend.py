@@ -10,6 +10,7 @@ from scaling_sweep.cli.options import CRITERION, MAPPING
 
 if TYPE_CHECKING:
     from analysis.criteria import Criterion
+    from scaling_sweep.study import LossName
 
 
 @click.command("recommend")
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 )
 @click.option("--map", "rename", type=MAPPING, multiple=True, help="As for fit.")
 @click.option("--criterion", type=CRITERION, help="As for fit.")
+@click.option(
+    "--loss",
+    type=click.Choice(["final", "validation"]),
+    default="final",
+    show_default=True,
+    help="As for fit.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @plain_errors
 def command(
@@ -42,6 +50,7 @@ def command(
     safety: float | None,
     rename: tuple[tuple[str, str], ...],
     criterion: "Criterion | None",
+    loss: "LossName",
     as_json: bool,
 ) -> None:
     """Recommend a learning rate for a batch size from measured edges.
@@ -60,7 +69,7 @@ def command(
     from analysis.forecast import SAFETY, recommend
     from scaling_sweep.study import open_study
 
-    fit = open_study(results, rename=dict(rename), criterion=criterion).fit
+    fit = open_study(results, rename=dict(rename), criterion=criterion, loss=loss).fit
     advice = recommend(fit, batch_size, optimizer, SAFETY if safety is None else safety, lr)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(advice), indent=2))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from scaling_sweep.probing.findings import Finding, Level
 from scaling_sweep.probing.subject import Subject, take_step
+from scaling_sweep.spec import Stability
 from scaling_sweep.training.engines import LoopEngine
 from scaling_sweep.training.randomness import forked_generators
 
@@ -54,13 +55,25 @@ def _compare_with_chance(
     text = f"{here}; {words} is {chance:.4g}"
     if not math.isfinite(chance) or chance <= 0:
         return Finding("loss", Level.OK, text)
+    lower = f"a max_loss_ratio below {chance / loss:.2g}"
+    passes = _passes_chance(subject.spec.stability, loss, chance)
+    if passes:
+        text += "; a model that learns nothing comes down to that and would count as stable"
     if loss > _NEAR_CHANCE * chance:
         advice = "verdicts compare with this: smaller last weights or standardised data mend it"
-        return Finding("loss", Level.NOTE, text, advice)
+        return Finding("loss", Level.NOTE, text, f"{advice}, or {lower}" if passes else advice)
+    if passes:
+        return Finding("loss", Level.NOTE, text, f"write {lower}")
     if loss * _NEAR_CHANCE < chance:
         advice = "is the model trained already?"
         return Finding("loss", Level.NOTE, text, advice)
     return Finding("loss", Level.OK, text)
+
+
+def _passes_chance(stability: Stability, loss: float, chance: float) -> bool:
+    """Say whether a criterion that asks for learning is met by chance."""
+    ratio = stability.max_loss_ratio
+    return stability.measure == "final" and ratio < 1 and chance <= ratio * loss
 
 
 def _chance(subject: Subject, outputs: object, targets: Tensor) -> tuple[float, str] | None:

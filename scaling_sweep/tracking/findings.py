@@ -9,11 +9,12 @@ import pandas as pd
 from analysis.axes import Axis, AxisName
 from analysis.curvature_table import CurvatureTable
 from analysis.figures.album import Picture as Drawing
-from analysis.figures.album import draw_pictures, select_trials
+from analysis.figures.album import draw_optima, draw_pictures, select_trials
 from analysis.figures.edges import compute_edges
 from analysis.figures.loss_table import read_curves
 from analysis.figures.losses import compute_losses
 from analysis.figures.points import place_points
+from analysis.optimal_summaries import OptimalFit, OptimalLR
 from analysis.results import Results
 from analysis.summaries import Censoring, Fit, GroupFit, MedianEdge
 from scaling_sweep.tracking.cells import log_line, plain, unfold_charts
@@ -63,7 +64,11 @@ def find_findings(
     for group in fit.groups:
         trials = select_trials(results.frame, group.key)
         theory = _NOTHING if curvature is None else find_theory(group, curvature)
-        drawn = (*draw_pictures(group, trials, losses), *theory.pictures)
+        drawn = (
+            *draw_pictures(group, trials, losses),
+            *draw_optima(group, trials),
+            *theory.pictures,
+        )
         charts = (*((chart_edges(group),) if group.edges else ()), *theory.charts)
         yield Findings(
             group=str(group.key),
@@ -82,7 +87,8 @@ def summarize(group: GroupFit) -> dict[str, Cell]:
         group: A fitted or refused group.
 
     Returns:
-        Exponent, law, check, the naive slope and counts; None where there is none.
+        Exponent, law, check, the naive slope and counts; None where there is none. The same of the
+        best learning rate, and its value at every batch size, where the table has losses.
     """
     low, high = group.exponent_ci or (None, None)
     naive = group.naive_slope
@@ -104,8 +110,25 @@ def summarize(group: GroupFit) -> dict[str, Cell]:
         "num_failed": group.num_failed,
         "warnings": "\n".join(group.warnings),
         **{f"law_{name}": value for name, value in (law.parameters if law else {}).items()},
+        **(_summarize_optimum(group.optimal) if group.optimal else {}),
     }
     return {name: plain(value) for name, value in summary.items()}
+
+
+def _summarize_optimum(optimal: OptimalFit) -> dict[str, object]:
+    """Return what is said about the learning rates with the lowest loss."""
+    low, high = optimal.exponent_ci or (None, None)
+    return {
+        "lr_opt_loss": optimal.loss_column,
+        "lr_opt_exponent": optimal.exponent,
+        "lr_opt_exponent_low": low,
+        "lr_opt_exponent_high": high,
+        "lr_opt_law": optimal.law,
+        "lr_opt_check": optimal.check.outcome and optimal.check.outcome.value,
+        "lr_opt_refused": optimal.refused,
+        "lr_opt_warnings": "\n".join(optimal.warnings),
+        **{f"lr_opt/{one.batch_size}": one.lr_opt for one in optimal.lrs},
+    }
 
 
 def _tables(group: GroupFit, trials: pd.DataFrame, losses: pd.DataFrame | None) -> Iterator[Table]:
@@ -115,6 +138,9 @@ def _tables(group: GroupFit, trials: pd.DataFrame, losses: pd.DataFrame | None) 
     edges = pd.DataFrame([_edge_row(edge, group.axis) for edge in group.edges])
     if not edges.empty:
         yield Table("tables/edges", list(edges.columns), _plain_rows(edges))
+    optima = pd.DataFrame([_optimum_row(one) for one in group.optimal.lrs] if group.optimal else [])
+    if not optima.empty:
+        yield Table("tables/optima", list(optima.columns), _plain_rows(optima))
     panels = () if losses is None else compute_losses(trials, losses, group)
     points = [
         (panel.batch_size, number, curve.stable, int(step), float(ratio))
@@ -141,6 +167,19 @@ def _edge_row(edge: MedianEdge, axis: Axis) -> dict[str, object]:
         f"{axis.name}_diverged": axis.show(edge.diverged),
         "censored": edge.censored.seen_on(axis).value,
         "num_seeds": edge.num_seeds,
+    }
+
+
+def _optimum_row(one: OptimalLR) -> dict[str, object]:
+    low, high = one.lr_opt_ci
+    return {
+        "batch_size": one.batch_size,
+        "lr_opt": one.lr_opt,
+        "lr_opt_low": low,
+        "lr_opt_high": high,
+        "loss": one.loss,
+        "where": one.where.value,
+        "num_seeds": one.num_seeds,
     }
 
 
