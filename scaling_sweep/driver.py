@@ -238,7 +238,8 @@ def train_packs(
         Whether all packs were trained or given up; False when the run was interrupted.
 
     Raises:
-        UserError: If the cluster cannot hold one pack, or rows cannot be stored.
+        UserError: If the cluster cannot hold one pack, a machine of it lacks the task, or rows
+            cannot be stored.
     """
     resources = order.spec.resources
     at_once = capacity.num_packs(resources.cpus, resources.gpus)
@@ -247,6 +248,9 @@ def train_packs(
             f"a pack asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs, the cluster has "
             f"{capacity.cpus:g} and {capacity.gpus:g}; lower resources in the sweep file"
         )
+    from scaling_sweep.driver_nodes import check_nodes
+
+    check_nodes(order)
     if ray.util.client.ray.is_connected():
         from scaling_sweep.driver_relay import train_packs_there
 

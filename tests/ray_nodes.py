@@ -70,6 +70,8 @@ def node(
         RAY_AUTH_TOKEN_PATH=token,
         # How long the head waits for a client: 30 s by default, too short where tests crowd.
         RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S=120,
+        # What tells a task's module which of the two it is on.
+        TESTED_NODE="head" if "--head" in options else "second",
     )
     written = folder / f"{len(list(folder.iterdir()))}.log"
     with written.open("w") as log:

@@ -59,6 +59,14 @@ def task():
 '''
 
 
+# Stands before a task: its module is not there on the node that is not the head.
+ABSENT = """
+import os
+if os.environ.get("TESTED_NODE") == "second":
+    raise ModuleNotFoundError("No module named 'absent'")
+"""
+
+
 @pytest.fixture(scope="module", name="two_nodes")
 def _two_nodes() -> Iterator[TwoNodes]:
     """Start one Ray for all tests of this file."""
@@ -122,6 +130,30 @@ def test_a_sweep_trains_on_both_nodes_with_the_token(
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in files if token.encode() in path.read_bytes()]
     assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.parametrize("scheme", ["host:port", "ray://"])
+def test_a_machine_without_the_task_is_one_line(
+    two_nodes: TwoNodes, tmp_path: Path, scheme: str
+) -> None:
+    """Where one of two machines cannot import the task, that is said before packs go there."""
+    if scheme == "ray://" and find_spec("grpc") is None:
+        pytest.skip("not installed: grpcio (pip install 'ray[client]')")
+    # Ray keeps worker processes, with the modules that other tests imported.
+    module = f"absent_{scheme[:3]}"
+    (tmp_path / "x.yaml").write_text(SWEEP.replace("noted_task", module))
+    (tmp_path / f"{module}.py").write_text(ABSENT + TASK)
+    address = two_nodes.client if scheme == "ray://" else two_nodes.address
+    done = command(
+        tmp_path,
+        *("run", "x.yaml", "--out", "out", "--cluster", address, "--nodes", 2),
+        RAY_AUTH_TOKEN_PATH=two_nodes.token,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    assert re.match(rf"Error: on the machine \S+: Task '{module}:task': cannot import", line)
+    assert line.endswith("must lie under the same path on every machine.")
+    assert not list(tmp_path.glob("out/parts/*.parquet"))
 
 
 def test_a_token_in_rays_own_place_just_works(two_nodes: TwoNodes, tmp_path: Path) -> None:

@@ -34,8 +34,7 @@ def load_task(
         >>> load_task("least_squares", {"dim": 32}).name
         'least_squares'
     """
-    path = next((task.path for task in BUILTIN_TASKS if task.name == name), name)
-    maker = _import_attribute(path, name, search)
+    maker = import_task(name, search)
     if isinstance(maker, Task):
         if args:
             raise UserError(
@@ -49,6 +48,27 @@ def load_task(
             "name a Task or a function that returns one."
         )
     return _make(maker, name, dict(args or {}))
+
+
+def import_task(name: str, search: tuple[str, ...] = ()) -> Any:  # noqa: ANN401
+    """Return what a task's name stands for, without building the task.
+
+    Args:
+        name: As for ``load_task``.
+        search: As for ``load_task``.
+
+    Returns:
+        A task, or what makes one.
+
+    Raises:
+        UserError: If it does not import.
+
+    Example:
+        >>> import_task("digits_mlp").__name__
+        'digits_mlp'
+    """
+    path = next((task.path for task in BUILTIN_TASKS if task.name == name), name)
+    return _import_attribute(path, name, search)
 
 
 def _import_attribute(path: str, name: str, search: tuple[str, ...]) -> Any:  # noqa: ANN401
