@@ -56,6 +56,10 @@ class Answer:
     token: TokenSource
 
 
+class _SilentError(UserError):
+    """Something listens and says nothing: no Ray, or one that is very busy."""
+
+
 def check_cluster(address: str) -> Answer:
     """Ask a cluster whether it is there and takes our token.
 
@@ -82,7 +86,7 @@ def check_cluster(address: str) -> Answer:
             env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
         )
     except subprocess.TimeoutExpired:
-        raise UserError(
+        raise _SilentError(
             f"{address} takes connections but does not answer as Ray does; {_WHICH_PORT}"
         ) from None
     if done.returncode:
@@ -142,10 +146,19 @@ def wait_for_nodes(address: str, num_nodes: int, timeout_s: float) -> int:
 
     Returns:
         How many there are.
+
+    Raises:
+        UserError: If there is no Ray, it does not take our token, or it says nothing all the time.
     """
     deadline = time.monotonic() + timeout_s
     while True:
-        found = check_cluster(address).num_nodes
-        if found >= num_nodes or time.monotonic() > deadline:
-            return found
+        try:
+            found = check_cluster(address).num_nodes
+        except _SilentError:
+            # Machines that all start at once are busy; there is time to ask again.
+            if time.monotonic() > deadline:
+                raise
+        else:
+            if found >= num_nodes or time.monotonic() > deadline:
+                return found
         time.sleep(1)
