@@ -1,0 +1,78 @@
+"""Which pack Tune trains next: the search's answer, asked anew each time something was learned."""
+
+from collections import deque
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from scaling_sweep.planning import Measurement, Pack, Search, Trial, read_measurements
+from scaling_sweep.rows import PackRows
+
+
+class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
+    """Hands out packs, one a Tune trial, and asks the search for more when they have returned.
+
+    Args:
+        search: Says which packs, knowing what has been found so far.
+
+    Attributes:
+        handed_out: Every pack that was given to Tune, by the id of its trial.
+    """
+
+    def __init__(self, search: Search) -> None:
+        super().__init__()
+        self._search = search
+        self._waiting: deque[Pack] = deque()
+        self._in_flight: dict[str, Pack] = {}
+        self._found: list[Measurement] = []
+        self._lost: list[Trial] = []
+        self._is_asked = False
+        self.handed_out: dict[str, Pack] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave everything behind when Tune saves its own state, which nobody reads."""
+        return {}
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the search wants nothing more and everything has returned."""
+        return self._next() is None and not self._in_flight and not self._lost
+
+    def hear(self, pack: Pack, rows: PackRows) -> None:
+        """Take in what a pack that was handed out has found, or that it found nothing."""
+        del self._in_flight[pack.pack_id]
+        self._found += read_measurements(rows.results)
+        self._is_asked = not self._search.learns
+
+    def lose(self, pack: Pack) -> None:
+        """Give a pack up that ended without saying what it found, for another run to train."""
+        self._lost += self._in_flight.pop(pack.pack_id).trials
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the next pack as a trial's config, None for now, or that there is none left."""
+        pack = self._next()
+        if pack is None:
+            return None if self._in_flight else str(Searcher.FINISHED)
+        self._waiting.popleft()
+        self.handed_out[trial_id] = self._in_flight[pack.pack_id] = pack
+        return {"pack": pack}
+
+    def _next(self) -> Pack | None:
+        """Return the pack to hand out next; the search is asked once for each time it learns."""
+        if not self._is_asked:
+            self._is_asked = True
+            asked = (*self._in_flight.values(), *self._waiting)
+            trials = [trial for pack in asked for trial in pack.trials]
+            self._waiting += self._search.next_packs(self._found, trials + self._lost)
+        return self._waiting[0] if self._waiting else None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Need to learn nothing here: the rows come with `hear`."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Have nothing to save: a run resumes from its stored parts."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Have nothing to restore."""
