@@ -76,6 +76,8 @@ def drill(name: str, ground: Ground) -> Outcome:
         seen, verdict = str(error), Verdict.BROKEN
     except ImpossibleError as error:
         seen, verdict = str(error), Verdict.SKIPPED
+    except Exception as error:  # the drill's own fault, or the machine's: others are drilled still
+        seen, verdict = f"not drilled to the end: {error!r}", Verdict.BROKEN
     return Outcome(fault.FAULT, fault.DEMAND, seen, verdict, when)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.results import read_results
 from benchmarks.drill.outcome import BrokenError, check
 from benchmarks.timing import ROOT
 
@@ -211,7 +212,7 @@ class Study:
 
     def table(self) -> pd.DataFrame:
         """Return the rows of results.parquet with their curves."""
-        rows = pd.read_parquet(self.out / "results.parquet")
+        rows = read_results(self.out / "results.parquet").frame
         curves = pd.read_parquet(self.out / "curves.parquet")
         return rows.merge(curves, on="trial_id", how="left")
 
