@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from scaling_sweep.cli import main
-from scaling_sweep.clusters import checks
+from scaling_sweep.clusters import checks, preflight
 from scaling_sweep.clusters.checks import Health, examine
 from scaling_sweep.clusters.preflight import check_cluster
 from scaling_sweep.clusters.tokens import (
@@ -166,3 +166,24 @@ def test_the_doctor_exits_1_with_a_problem(
     assert findings[-1]["name"] == "cluster 127.0.0.1:1"
     assert findings[-1]["text"].startswith("nothing answers at")
     assert findings[-1]["mend"].startswith("is Ray running there?")
+
+
+@pytest.mark.parametrize(("num_silent", "patience_s"), [(2, 60.0), (3, 0.0)])
+def test_waiting_for_machines_outlasts_a_busy_head(
+    monkeypatch: pytest.MonkeyPatch, num_silent: int, patience_s: float
+) -> None:
+    """A head that says nothing is asked again until the time is up, then it is one line."""
+    answers = iter([*["silent"] * num_silent, "two"])
+
+    def check(address: str) -> preflight.Answer:
+        if next(answers) == "silent":
+            raise preflight.SilentError("takes connections but does not answer")
+        return preflight.Answer(2, TokenSource.NONE)
+
+    monkeypatch.setattr(preflight, "check_cluster", check)
+    monkeypatch.setattr(preflight.time, "sleep", lambda seconds: None)
+    if patience_s:
+        assert preflight.wait_for_nodes("node:6379", 2, patience_s) == 2
+    else:
+        with pytest.raises(UserError, match="does not answer"):
+            preflight.wait_for_nodes("node:6379", 2, patience_s)

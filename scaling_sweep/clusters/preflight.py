@@ -56,7 +56,7 @@ class Answer:
     token: TokenSource
 
 
-class _SilentError(UserError):
+class SilentError(UserError):
     """Something listens and says nothing: no Ray, or one that is very busy."""
 
 
@@ -72,6 +72,7 @@ def check_cluster(address: str) -> Answer:
     Raises:
         UserError: If nothing answers, what answers is no Ray, or the token is missing or wrong;
             within 15 s.
+        SilentError: If it takes the connection and says nothing.
     """
     token = use_token()
     bare = address.removeprefix(CLIENT)
@@ -86,7 +87,7 @@ def check_cluster(address: str) -> Answer:
             env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
         )
     except subprocess.TimeoutExpired:
-        raise _SilentError(
+        raise SilentError(
             f"{address} takes connections but does not answer as Ray does; {_WHICH_PORT}"
         ) from None
     if done.returncode:
@@ -148,13 +149,14 @@ def wait_for_nodes(address: str, num_nodes: int, timeout_s: float) -> int:
         How many there are.
 
     Raises:
-        UserError: If there is no Ray, it does not take our token, or it says nothing all the time.
+        UserError: If there is no Ray, or it does not take our token.
+        SilentError: If it says nothing all the time.
     """
     deadline = time.monotonic() + timeout_s
     while True:
         try:
             found = check_cluster(address).num_nodes
-        except _SilentError:
+        except SilentError:
             # Machines that all start at once are busy; there is time to ask again.
             if time.monotonic() > deadline:
                 raise
