@@ -18,7 +18,7 @@ from tests.driver.cases import Study, assert_same_rows
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 90
+PATIENCE_S = 180
 
 
 def command(study: Study) -> list[str]:
@@ -101,8 +101,8 @@ def test_ctrl_c_stops_soon_and_says_how_to_go_on(study: Study) -> None:
     assert "Traceback" not in stderr
     assert len(finished_parts(study)) == 2
     # Going on from here is going on after a kill, which tests/test_drill.py does.
-    expected = study.expected()
-    assert_same_rows(RunFolder(study.out).read_rows(), expected[expected["batch_size"] < 64])
+    expected = study.expected().query("batch_size < 64").dropna(axis="columns", how="all")
+    assert_same_rows(RunFolder(study.out).read_rows(), expected)
 
 
 @pytest.mark.alone
