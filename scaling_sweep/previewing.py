@@ -46,6 +46,7 @@ class Preview:
         forecasts: What the whole study would cost and tell, simulated; then what neighbours would.
         price: Of one GPU hour; None when none was given.
         on_gpus: Whether packs ask for GPUs.
+        tokens_per_example: Tokens in an example where the task knows them; 1 otherwise.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Preview:
     forecasts: "tuple[StudyForecast, ...]"
     price: float | None
     on_gpus: bool
+    tokens_per_example: int = 1
 
     def text(self) -> str:
         """Return the preview as people read it."""
@@ -75,6 +77,7 @@ class Preview:
             ("study", self.name),
             ("searched", f"the {AXES[self.searched].edge}"),
             ("batch sizes", ", ".join(map(str, self.batch_sizes))),
+            *self._describe_tokens(),
             ("search", self.search),
             *self._describe_lrs(),
             *self._describe_dampings(),
@@ -99,6 +102,13 @@ class Preview:
         if self.search != "grid" and self.dampings is None:
             return ()  # a range where the search begins, and no list
         return (("learning rates", self._by_optimizer(map(str, self.num_lrs))),)
+
+    def _describe_tokens(self) -> tuple[tuple[str, str], ...]:
+        each = self.tokens_per_example
+        if each == 1:
+            return ()
+        sizes = ", ".join(f"{each * size:,}" for size in self.batch_sizes)
+        return (("in tokens", f"{sizes} ({each} in an example)"),)
 
     def _by_optimizer(self, texts: Iterable[str]) -> str:
         pairs = zip(self.optimizers, texts, strict=True)
@@ -169,6 +179,7 @@ def preview(
         forecasts=forecasts,
         price=price,
         on_gpus=spec.resources.gpus > 0,
+        tokens_per_example=task.tokens_per_example,
     )
 
 
