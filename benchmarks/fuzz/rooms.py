@@ -16,7 +16,7 @@ from benchmarks.fuzz.looks import check_line, check_page, check_screen
 from benchmarks.fuzz.watch import WATCH, FaultError
 
 # A share of the tables goes on to the report, which takes a hundred times as long as the fit.
-_ONE_REPORT_IN = 50
+_ONE_REPORT_IN = 150
 # Beyond it a study asks for more labels than it takes to find a fault in one.
 _FEW_TRIALS = 2_000
 
