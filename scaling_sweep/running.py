@@ -1,15 +1,22 @@
 """A whole run from sweep file to results.parquet: look, plan, train what is missing, assemble."""
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
 from analysis.criteria import Verdict
-from scaling_sweep.clusters import Capacity, connected
+from scaling_sweep.clusters import (
+    Capacity,
+    Place,
+    connected,
+    entered_ahead,
+    find_cluster,
+)
 from scaling_sweep.environment import describe_environment
 from scaling_sweep.planning import (
     Pack,
@@ -114,8 +121,6 @@ def run_sweep(
         UserError: If the sweep changes what was already run, or the task, the folder or the
             cluster has a fault that a person can mend.
     """
-    from scaling_sweep.training.preflight import inspect_task, load_sweep_task
-
     folder, tracker = RunFolder(out), tracker or Tracker()
     with folder.opened():
         rows = folder.read_rows()
@@ -123,27 +128,45 @@ def run_sweep(
             check_extends(parse_sweep(folder.sweep.read_text(), folder.sweep).spec, sweep.spec)
         display.on_stage("looking at the task")
         done = measured_trials(rows)
-        facts = inspect_task(sweep, load_sweep_task(sweep))
-        folder.write_bytes(folder.sweep, sweep.text.encode())
-        environment = describe_environment()
-        folder.write_environment(environment)
-        complete = not search_for(sweep.spec, rows, facts).next_packs()
-        if not complete or _unmeasured(sweep.spec, folder):
-            display.on_stage("starting Ray")
-            with connected(cluster, verbose=verbose) as capacity:
+        with _reaching_ray(sweep.spec, cluster, verbose, fresh=rows.empty) as reach_ray:
+            # Slow to import, and meanwhile Ray starts.
+            from scaling_sweep.training.preflight import inspect_task, load_sweep_task
+
+            facts = inspect_task(sweep, load_sweep_task(sweep))
+            for line in facts.warnings:
+                display.on_warning(line)
+            folder.write_bytes(folder.sweep, sweep.text.encode())
+            environment = describe_environment()
+            folder.write_environment(environment)
+            complete = not search_for(sweep.spec, rows, facts).next_packs()
+            if not complete or _unmeasured(sweep.spec, folder):
+                display.on_stage("starting Ray")
+                capacity = reach_ray()
                 search = search_for(sweep.spec, rows, facts, capacity)
                 packs = search.next_packs()
                 display.on_plan(packs, len(done))
                 tracker.on_plan(packs, rows)
                 complete = _train(sweep, folder, search, capacity, display, tracker)
-        else:
-            display.on_plan((), len(done))
-            tracker.on_plan((), rows)
+            else:
+                display.on_plan((), len(done))
+                tracker.on_plan((), rows)
         rows = folder.assemble(sweep.text, environment)
     if sweep.spec.bisection is not None:
         for line in describe_widening(sweep.spec, read_measurements(rows)):
             display.on_warning(line)
     return RunOutcome(folder, rows, len(rows) - len(done), complete)
+
+
+def _reaching_ray(
+    spec: SweepSpec, cluster: str, verbose: bool, *, fresh: bool
+) -> AbstractContextManager[Callable[[], Capacity]]:
+    """Return what leads to Ray: begun at once where it surely will be needed, or when it is."""
+    worker_per_core = spec.resources.cpus == 1 and not spec.resources.gpus
+    connect = partial(connected, cluster, verbose=verbose, preload=worker_per_core)
+    if not fresh:
+        return entered_ahead(connect, now=False)
+    ray = connect()  # a cluster that is not there is refused before torch is imported
+    return entered_ahead(lambda: ray, now=find_cluster(cluster) == Place("local"))
 
 
 def measured_trials(rows: pd.DataFrame) -> Collection[str]:

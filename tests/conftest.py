@@ -47,7 +47,7 @@ def _on_one_ray(one_ray: "Capacity", monkeypatch: pytest.MonkeyPatch) -> None:
     from scaling_sweep import running
 
     @contextmanager
-    def reuse(cluster: str, *, verbose: bool = False) -> "Iterator[Capacity]":
+    def reuse(cluster: str, **_: object) -> "Iterator[Capacity]":
         yield one_ray
 
     monkeypatch.setattr(running, "connected", reuse)

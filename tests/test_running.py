@@ -39,7 +39,7 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> list[Pack]:
         return True
 
     @contextmanager
-    def connected(cluster: str, *, verbose: bool = False) -> Iterator[Capacity]:
+    def connected(cluster: str, **_: object) -> Iterator[Capacity]:
         yield Capacity(2, 0)
 
     monkeypatch.setattr(running, "connected", connected)

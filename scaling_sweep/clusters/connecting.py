@@ -2,9 +2,16 @@
 
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    redirect_stderr,
+    redirect_stdout,
+    suppress,
+)
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -29,6 +36,11 @@ _QUIET_ENVIRONMENT: Mapping[str, str] = {
 }
 
 
+# What a worker needs for its first pack; importing it takes seconds, Ray's start leaves them time.
+_PRELOAD = "RAY_preload_python_modules"
+_WORKER_MODULES = "scaling_sweep.driver,scaling_sweep.training.worker"
+
+
 @dataclass(frozen=True)
 class Capacity:
     """What a cluster offers.
@@ -47,16 +59,21 @@ class Capacity:
         return min(by_cpu, int(self.gpus / gpus + 1e-9)) if gpus else by_cpu
 
 
-@contextmanager
-def connected(cluster: str, *, verbose: bool = False) -> Iterator[Capacity]:
+def connected(
+    cluster: str, *, verbose: bool = False, preload: bool = False
+) -> AbstractContextManager[Capacity]:
     """Start Ray here, or reach one that runs, and let go of it afterwards.
+
+    What can be known beforehand is checked at once, the rest when the context is entered.
 
     Args:
         cluster: ``local``, ``auto``, ``host:port`` or ``ray://host:port`` of a running Ray.
         verbose: Let Ray speak.
+        preload: Whether one worker per core of a Ray that is started here shall import at once
+            what training needs; to be wished where as many packs train at the same time.
 
-    Yields:
-        What the cluster offers.
+    Returns:
+        A context whose value is what the cluster offers.
 
     Raises:
         UserError: If the cluster cannot be reached, or is one that runs are submitted to.
@@ -68,7 +85,16 @@ def connected(cluster: str, *, verbose: bool = False) -> Iterator[Capacity]:
         )
     # Set before Ray is imported: it reads some of them on import, and local workers inherit them.
     os.environ.update({**_QUIET_ENVIRONMENT, **WORKER_ENVIRONMENT})
+    # Ray hands it to the workers that it starts; it has no effect on a cluster that runs.
+    os.environ[_PRELOAD] = _WORKER_MODULES if preload else ""
     options = _options(place.word, verbose)
+    import ray  # noqa: F401  # before another thread imports what Ray imports too
+
+    return _connection(cluster, options, verbose)
+
+
+@contextmanager
+def _connection(cluster: str, options: dict[str, Any], verbose: bool) -> Iterator[Capacity]:
     import ray
 
     logging.getLogger("ray.tune").setLevel(logging.INFO if verbose else logging.CRITICAL)
@@ -144,7 +170,8 @@ def running_address(verbose: bool = False) -> str:
 @contextmanager
 def _hushed(verbose: bool) -> Iterator[None]:
     """Keep warnings and prints of a library to itself unless asked for."""
-    if verbose:
+    # In a thread of its own it would hush the whole process; a Ray started here says nothing.
+    if verbose or threading.current_thread() is not threading.main_thread():
         yield
         return
     with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
