@@ -7,8 +7,17 @@ from typing import Any
 
 import ray
 
-# What Ray says of a worker that is gone; its own text goes on about log files and settings.
-_GONE = ("ActorDiedError", "ActorUnavailableError", "RayActorError", "WorkerCrashedError")
+# What Ray 2.60 says of a worker that is gone, in many lines with ids and settings, and what it
+# comes down to; the first that is found.
+_KNOWN = (
+    (
+        "memory monitor",
+        "Ray ended the worker because the machine ran out of memory; "
+        "write resources: {memory_gib: …}, or run fewer packs at a time: resources.cpus",
+    ),
+    ("node has died", "the machine was lost"),
+    ("worker process has died", "the worker's process died: killed, out of memory, or crashed"),
+)
 _MAX_LENGTH = 300
 
 
@@ -88,12 +97,5 @@ def short_reason(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return "the worker was lost"
-    if "OutOfMemoryError" in text and "memory monitor" in text:
-        return (
-            "Ray ended the worker because the machine ran out of memory; "
-            "write resources: {memory_gib: …}, or run fewer packs at a time: resources.cpus"
-        )
-    for line in lines:
-        if any(name in line for name in _GONE):
-            return f"the worker died: {line}"[:_MAX_LENGTH]
-    return lines[-1][:_MAX_LENGTH]
+    known = (reason for sign, reason in _KNOWN if sign in text)
+    return next(known, lines[-1][:_MAX_LENGTH])

@@ -87,8 +87,14 @@ def test_without_a_limit_packs_take_as_long_as_they_like(clock: Clock) -> None:
         ("", "the worker was lost"),
         ("Traceback\n  File x\nValueError: no\n", "ValueError: no"),
         (
-            "ray.exceptions.ActorDiedError: The actor died unexpectedly.\n\tclass_name: X\nMore.",
-            "the worker died: ray.exceptions.ActorDiedError: The actor died unexpectedly.",
+            "ray.exceptions.ActorDiedError: The actor died unexpectedly.\n\tclass_name: X\nThe "
+            "actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR …",
+            "the worker's process died: killed, out of memory, or crashed",
+        ),
+        (
+            "ray.exceptions.ActorDiedError: The actor died because of an error raised in its "
+            "creation task, (pid=1)\n  File x\nscaling_sweep.errors.UserError: Task 'a:b': no",
+            "scaling_sweep.errors.UserError: Task 'a:b': no",
         ),
         (
             "ray.exceptions.OutOfMemoryError: Task was killed\nby the memory monitor\nSet RAY_x",
