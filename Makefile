@@ -14,6 +14,9 @@ ANALYSIS_INSTALLED := .venv-analysis/.installed
 # the other tests of analysis/.
 ALONE := analysis tests/analysis/test_results.py tests/analysis/test_report.py \
   tests/test_arrows.py::test_fit_and_recommend_load_nothing_heavy
+# What a file's tests share is made once. Not by groups: pytest-xdist 3.8 silently ignores them under
+# pytest 9.2 (pytest-xdist#1386).
+BY_FILE := --dist loadfile --no-loadscope-reorder
 # One thread per process: tests and packs run side by side.
 export OMP_NUM_THREADS ?= 1
 
@@ -30,7 +33,7 @@ install: $(INSTALLED)  ## Build .venv with everything in it
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "scaling-sweep needs Python 3.11 or newer, $(PYTHON) is %d.%d; write make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,wandb,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,wandb,s3,dev]'
 	@touch $@
 
 $(ANALYSIS_INSTALLED): pyproject.toml constraints.txt
@@ -45,7 +48,7 @@ test: lint  ## Lint, then every test that takes seconds
 	$(BIN)/python -m pytest -q -n 2 -m 'not slow' $(ARGS)
 
 test-slow: $(INSTALLED)  ## The tests that take longer: real Ray, faults, simulations, a browser
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m 'slow and not alone' tests $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 $(BY_FILE) -m 'slow and not alone' tests $(ARGS)
 	$(BIN)/python -m pytest -q -m alone $$(grep -rl --include='test_*.py' mark.alone tests) $(ARGS)
 
 test-analysis: $(ANALYSIS_INSTALLED)  ## The half that reads rows, in an environment without torch, Ray and W&B

@@ -17,7 +17,8 @@ from analysis.curvature_summaries import (
     pool_densities,
     summarize,
 )
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, StoreError
+from analysis.places import find_place
 from analysis.theory.inputs import CurvatureSummary
 from analysis.whole_files import write_whole
 
@@ -150,7 +151,7 @@ def write_curvature(table: CurvatureTable, path: Path | str) -> None:
         table: What was measured; ``source`` is not written.
         path: Where to write; replaced when it exists.
     """
-    path = Path(path)
+    path = find_place(path)
     rows = [*(_value_record(row) for row in table.numbers), *map(_density_record, table.spectra)]
     facts = json.dumps(asdict(table.facts), sort_keys=True)
     metadata = {_VERSION_KEY: str(CURVATURE_VERSION), _FACTS_KEY: facts}
@@ -184,7 +185,7 @@ def read_curvature(path: Path | str) -> CurvatureTable:
         AnalysisError: If it is torn, foreign, of another version or says something impossible;
             one line that names what is wrong and what to do.
     """
-    path = Path(path)
+    path = find_place(path)
     table = _read_file(path)
     try:
         records = table.select(_SCHEMA.names).to_pylist()
@@ -201,8 +202,10 @@ def read_curvature(path: Path | str) -> CurvatureTable:
 def _read_file(path: Path) -> pa.Table:
     """Return the raw table, of our making and version."""
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(pa.BufferReader(path.read_bytes()))
         table.validate(full=True)
+    except StoreError:
+        raise
     except (pa.ArrowException, OSError, ValueError) as error:
         what = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else "empty"
         raise AnalysisError(

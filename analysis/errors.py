@@ -1,4 +1,4 @@
-"""The one exception of the analysis half that is shown to a person as one line."""
+"""The exceptions of the analysis half that are shown to a person as one line."""
 
 
 class AnalysisError(ValueError):
@@ -8,3 +8,7 @@ class AnalysisError(ValueError):
         >>> str(AnalysisError("x.csv has no column lr: name it with --map lr=COLUMN"))
         'x.csv has no column lr: name it with --map lr=COLUMN'
     """
+
+
+class StoreError(AnalysisError, OSError):
+    """A store behind a URL that does not answer, or does not allow what is asked."""

@@ -9,6 +9,7 @@ from typing import Any
 from analysis.axes import LR_AXIS, Axis, AxisName
 from analysis.joint_laws import natural_parameters
 from analysis.optimal_summaries import OptimalFit, OptimalLR
+from analysis.places import find_place
 from analysis.summaries import Check, Exponents, Fit, GroupFit, LawFit, MedianEdge
 from analysis.whole_files import write_whole
 
@@ -179,7 +180,7 @@ def write_fit_json(fit: Fit, path: Path | str) -> None:
         fit: The fit.
         path: Where to write; replaced when it exists.
     """
-    path = Path(path)
+    path = find_place(path)
     text = json.dumps(to_json(fit), indent=2, ensure_ascii=False, allow_nan=False)
     write_whole(path, (_CONTROL.sub(_escape, text) + "\n").encode())
 

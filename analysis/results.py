@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.columns import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, Column
+from analysis.errors import StoreError
+from analysis.places import find_place
 from analysis.tables import ResultsError, normalize_table
 from analysis.whole_files import write_whole
 
@@ -76,7 +79,7 @@ def write_results(
     unknown = [name for name in frame.columns if name not in COLUMN_NAMES]
     if unknown:
         raise ValueError(f"results.parquet has no column {', '.join(map(repr, unknown))}.")
-    path = Path(path)
+    path = find_place(path)
     table = pa.table({column.name: _to_arrow(frame, column) for column in COLUMNS})
     metadata = {_SCHEMA_KEY: str(SCHEMA_VERSION).encode()}
     if sweep_text is not None:
@@ -105,7 +108,7 @@ def read_results(path: Path | str, rename: Mapping[str, str] | None = None) -> R
     size and learning rate are numbered as seeds.
 
     Args:
-        path: A ``.parquet`` or ``.csv`` file.
+        path: A ``.parquet`` or ``.csv`` file, also by its URL.
         rename: Our column names to the file's, as ``--map lr=learning_rate`` gives them.
 
     Returns:
@@ -115,7 +118,7 @@ def read_results(path: Path | str, rename: Mapping[str, str] | None = None) -> R
         ResultsError: If it cannot be read, or says something impossible; one line that names
             what is wrong and what to do.
     """
-    path = Path(path)
+    path = find_place(path)
     frame, metadata = _read_file(path)
     _check_schema(path, metadata)
     table = normalize_table(frame, str(path), dict(rename or {}), own=_SCHEMA_KEY in metadata)
@@ -161,11 +164,13 @@ def _read_file(path: Path) -> tuple[pd.DataFrame, dict[bytes, bytes]]:
         raise ResultsError(f"{path} is neither .parquet nor .csv: export the table as one of them")
     try:
         if path.suffix == ".csv":
-            return pd.read_csv(path), {}
-        table = pq.read_table(path)
+            return pd.read_csv(BytesIO(path.read_bytes())), {}
+        table = pq.read_table(pa.BufferReader(path.read_bytes()))
         table.validate(full=True)
         # What pandas noted beside the columns may be anything; the columns say enough.
         return table.to_pandas(ignore_metadata=True), dict(table.schema.metadata or {})
+    except StoreError:
+        raise
     except (pa.ArrowException, ValueError, OSError) as error:
         # pandas' parser and decoding errors are ValueErrors.
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no content"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from analysis.places import find_place
 from scaling_sweep.spec import LoadedSweep, parse_sweep
 from scaling_sweep.spec import load_sweep as _load_file
 
@@ -208,4 +209,4 @@ def recommend(
 
 
 def _path(out: Path | str | None) -> Path | None:
-    return None if out is None else Path(out)
+    return None if out is None else find_place(out)

@@ -1,10 +1,9 @@
 """The curvature a run folder holds: one part per point and seed, put together for theory."""
 
-from contextlib import suppress
 from pathlib import Path
 
 from analysis.curvature_table import CurvatureTable, read_curvature
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, StoreError
 from scaling_sweep.curvature_plan import MeasuringJob, plan_measuring, recipe_id
 from scaling_sweep.curvature_rows import join_tables
 from scaling_sweep.spec import CurvatureSpec, SweepSpec
@@ -67,6 +66,9 @@ class CurvatureStore:
 
     def _read(self, job: MeasuringJob) -> CurvatureTable | None:
         """Return a stored part; one that does not read, or is of another version, is not there."""
-        with suppress(AnalysisError):
+        try:
             return read_curvature(self._path(job))
-        return None
+        except StoreError:
+            raise
+        except AnalysisError:
+            return None

@@ -1,28 +1,25 @@
 """The run folder: the one place that knows its paths, and writes every file whole or not at all."""
 
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from analysis.columns import COLUMN_NAMES
-from analysis.criteria import Verdict
+from analysis.places import as_remote
 from analysis.results import write_results
+from analysis.whole_files import list_files, write_whole
 from scaling_sweep.errors import UserError
+from scaling_sweep.holding import Hold, held
+from scaling_sweep.parts import CURVE_COLUMNS, join_parts, read_parts
 from scaling_sweep.rows import PackRows
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from analysis.curvature_table import CurvatureTable
-
-_CURVE_COLUMNS = {"step": "curve_step", "loss": "curve_loss"}
-_CURVES = frozenset(_CURVE_COLUMNS.values())
 
 
 @dataclass(frozen=True)
@@ -30,10 +27,11 @@ class RunFolder:
     """Where a run lives.
 
     Attributes:
-        path: The folder, for example ``runs/digits``.
+        path: The folder, for example ``runs/digits``, or what `find_place` made of a URL.
     """
 
     path: Path
+    _holds: list[Hold] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def sweep(self) -> Path:
@@ -84,23 +82,16 @@ class RunFolder:
         Raises:
             UserError: If it cannot be written, or another run holds it.
         """
-        from filelock import FileLock, Timeout
-
-        try:
-            for folder in (self.path, self.parts):
-                folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock", timeout=0)
-            lock.acquire()
-        except Timeout:
-            raise UserError(
-                f"{self.path} is in use by another run; wait for it, or write another --out"
-            ) from None
-        except OSError as error:
-            raise self._unwritable(error) from error
-        try:
+        with ExitStack() as stack:
+            try:
+                for folder in (self.path, self.parts):
+                    folder.mkdir(parents=True, exist_ok=True)
+                hold = stack.enter_context(held(self.path))
+            except OSError as error:
+                raise self._unwritable(error) from error
+            self._holds.append(hold)
+            stack.callback(self._holds.remove, hold)
             yield
-        finally:
-            lock.release()
 
     def write_part(self, rows: PackRows) -> None:
         """Store the rows of one pack.
@@ -114,7 +105,7 @@ class RunFolder:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        renamed = rows.curves.rename(columns=_CURVE_COLUMNS)
+        renamed = rows.curves.rename(columns=CURVE_COLUMNS)
         whole = rows.results.merge(renamed, on="trial_id", how="left")
         buffer = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pandas(whole, preserve_index=False), buffer)
@@ -126,18 +117,21 @@ class RunFolder:
         A trial that failed and was trained later keeps only its measurement. A part that does
         not read, which only something else than this tool can leave, is a `UserError`.
         """
-        return join_parts([read_part(part) for part in self.list_parts()])
+        return join_parts(read_parts([part for part, _ in self.list_parts()]))
 
-    def list_parts(self) -> tuple[Path, ...]:
-        """Return the file of every finished pack, in the order of their names."""
-        return tuple(sorted(self.parts.glob("*.parquet")))
+    def list_parts(self) -> list[tuple[Path, float]]:
+        """Return the file of every finished pack, by name, and when it was written."""
+        return list_files(self.parts, ".parquet")
 
-    def assemble(self, sweep_text: str, environment: Mapping[str, Any]) -> pd.DataFrame:
-        """Write results.parquet and curves.parquet from the parts.
+    def assemble(
+        self, sweep_text: str, environment: Mapping[str, Any], rows: pd.DataFrame | None = None
+    ) -> pd.DataFrame:
+        """Write results.parquet and curves.parquet.
 
         Args:
             sweep_text: The sweep file's text, for the table's metadata.
             environment: Versions and hardware, for the table's metadata.
+            rows: From ``read_rows``, perhaps of another folder; None reads the parts.
 
         Returns:
             All rows, ordered by group, batch size, seed, lr and damping.
@@ -145,7 +139,8 @@ class RunFolder:
         Raises:
             UserError: If the folder cannot be written.
         """
-        rows = self.read_rows()
+        self._check_hold()
+        rows = self.read_rows() if rows is None else rows
         order = ["task", "method", "optimizer", "batch_size", "seed", "lr", "damping"]
         columns = [name for name in COLUMN_NAMES if name in rows]
         known = [name for name in order if name in columns]
@@ -170,7 +165,7 @@ class RunFolder:
                 ("loss", pa.list_(pa.float32())),
             ]
         )
-        names = {own: public for public, own in _CURVE_COLUMNS.items()}
+        names = {own: public for public, own in CURVE_COLUMNS.items()}
         if set(names) <= set(rows):
             measured = rows.loc[rows["curve_step"].notna(), ["trial_id", *names]]
             curves = pa.Table.from_pandas(measured.rename(columns=names), schema, False)
@@ -202,7 +197,7 @@ class RunFolder:
         """Return the stored starts of a recipe by seed."""
         return {
             int(path.stem.removeprefix("seed-")): path.read_bytes()
-            for path in (self.starts / recipe_id).glob("seed-*.pt")
+            for path, _ in list_files(self.starts / recipe_id, ".pt")
         }
 
     def write_curvature(self, table: "CurvatureTable", path: Path) -> None:
@@ -229,106 +224,34 @@ class RunFolder:
         self.write_bytes(self.environment, text.encode())
 
     def write_bytes(self, path: Path, data: bytes) -> None:
-        """Write a file under a temporary name and rename it, so that it is whole or not there.
+        """Write a file of this folder, so that it is whole or not there.
 
         Args:
             path: Where to.
             data: What.
 
         Raises:
-            UserError: If the disk is full or the folder not writable.
+            UserError: If the disk is full, the folder not writable or no longer ours.
         """
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        if not path.parent.resolve().is_relative_to(self.path.resolve()):
+        self._check_hold()
+        if as_remote(path) is None and not path.parent.resolve().is_relative_to(
+            self.path.resolve()
+        ):
             raise UserError(
                 f"{path.parent} is a link that leads out of the run folder; delete it, or write "
                 "another --out"
             )
         try:
-            temporary.unlink(missing_ok=True)
-            with temporary.open("xb") as file:  # x: fails at a link instead of following it
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            write_whole(path, data)
         except OSError as error:
             raise self._unwritable(error) from error
-        finally:
-            # Where nothing can be written, nothing can be removed: say the first of the two.
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+
+    def _check_hold(self) -> None:
+        for hold in self._holds:
+            hold.check()
 
     def _unwritable(self, error: OSError) -> UserError:
         return UserError(
             f"cannot write to {self.path}: {error.strerror or error}; what is finished is kept: "
             "mend it and run the same command again, or write another --out"
         )
-
-
-def join_parts(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Put parts together, each trial once.
-
-    Args:
-        frames: The rows of each part.
-
-    Returns:
-        All rows; a trial that failed and was trained later keeps only its measurement.
-    """
-    if not frames:
-        return pd.DataFrame(columns=[*COLUMN_NAMES, *_CURVE_COLUMNS.values()])
-    # An all-empty column has no type of its own; concat would warn that it is ignored.
-    filled = [frame.dropna(axis="columns", how="all") for frame in frames]
-    rows = pd.concat(filled, ignore_index=True)
-    rows["failed"] = rows["verdict"] == str(Verdict.FAILED)
-    rows = rows.sort_values("failed", kind="stable").drop_duplicates("trial_id")
-    unique: pd.DataFrame = rows.drop(columns="failed").reset_index(drop=True)
-    return unique
-
-
-def read_part(path: Path, curves: bool = True) -> pd.DataFrame:
-    """Read the rows of one pack.
-
-    Args:
-        path: One of ``RunFolder.list_parts``.
-        curves: Whether with the loss curves, which are most of a part.
-
-    Returns:
-        Its rows.
-
-    Raises:
-        UserError: If it does not read.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as part:
-            kept = [name for name in part.schema_arrow.names if curves or name not in _CURVES]
-            table = part.read(kept)
-        table.validate(full=True)
-        _check_part(table)
-        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        what = str(error).strip().partition("\n")[0] or "no content"
-        raise UserError(
-            f"{path} cannot be read ({what}); delete it and run the same "
-            "command again to train its trials anew"
-        ) from error
-    return frame
-
-
-def _check_part(table: "pa.Table") -> None:
-    """Raise a ValueError where a part lacks what every part of this program has."""
-    from pyarrow import types
-
-    for names, kinds in (
-        (("trial_id", "verdict", "optimizer"), (types.is_string, types.is_large_string)),
-        (("batch_size", "seed"), (types.is_integer,)),
-        (("lr",), (types.is_floating,)),
-    ):
-        for name in names:
-            place = table.schema.get_field_index(name)
-            if place < 0 or not any(is_kind(table.schema.field(place).type) for is_kind in kinds):
-                raise ValueError(f"it has no column {name} as this program writes it")
-            if table.column(place).null_count:
-                raise ValueError(f"it has rows without {name}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+from analysis.places import find_place
 from scaling_sweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ class Study:
 
         if folder is None and self.folder is None:
             raise UserError("a table in memory lies in no folder; write one, as in save('runs/x')")
-        folder = Path(folder or self.folder or "")
+        folder = find_place(folder or self.folder or "")
         report, beside = folder / "report.html", (self.criterion, self.curvature)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -222,7 +223,7 @@ def open_study(
     Where ``curves.parquet`` and ``curvature.parquet`` lie beside a table, they are read too.
 
     Args:
-        source: A run folder, a parquet or CSV file, or a table in memory.
+        source: A run folder, a parquet or CSV file, also by their URL, or a table in memory.
         rename: Our column names to the table's.
         criterion: Judge the trials anew, as in ``final:0.5``; None keeps the table's verdicts.
         predicted: Exponents to check against, by optimizer; what is not given comes from the
@@ -261,11 +262,13 @@ def _read(
     source: "Path | str | pd.DataFrame", rename: Mapping[str, str]
 ) -> "tuple[Results, Path | None]":
     """Return the checked table, and the folder it lies in."""
+    import pandas as pd
+
     from analysis.results import Results, read_results
     from analysis.tables import normalize_table
 
-    if isinstance(source, Path | str):
-        path = Path(source)
+    if not isinstance(source, pd.DataFrame):
+        path = find_place(source)
         if (path / "results.parquet").exists():
             path /= "results.parquet"
         return read_results(path, rename), path.parent

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
@@ -139,10 +140,13 @@ def test_edges_so_far_are_those_that_a_fit_finds(tmp_path: Path) -> None:
 def test_each_part_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looking again reads only what was written since, a retried pack included."""
     run, read = _begin(tmp_path, 1000.0), list[str]()
-    whole = reader.read_part
-    monkeypatch.setattr(
-        reader, "read_part", lambda path, curves: (read.append(path.stem), whole(path, curves))[1]
-    )
+    whole = reader.read_parts
+
+    def note(paths: list[Path], curves: bool) -> tuple[pd.DataFrame, ...]:
+        read.extend(path.stem for path in paths)
+        return whole(paths, curves)
+
+    monkeypatch.setattr(reader, "read_parts", note)
     watcher = RunReader(tmp_path)
     run.write_part(rows_of_failure(PACKS[0], "lost"))
     os.utime(run.parts / f"{PACKS[0].pack_id}.parquet", (1001.0, 1001.0))

@@ -32,7 +32,7 @@ def read_curves(path: Path) -> pd.DataFrame:
         AnalysisError: If it is no parquet file, or lacks a column.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(pa.BufferReader(path.read_bytes())) as file:
             missing = [name for name in CURVES_SCHEMA.names if name not in file.schema_arrow.names]
             if missing:
                 raise AnalysisError(f"{path} lacks the column {missing[0]!r} of a table of curves.")

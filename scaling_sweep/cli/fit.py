@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scaling_sweep.cli.errors import plain_errors
-from scaling_sweep.cli.options import CRITERION, MAPPING
+from scaling_sweep.cli.options import CRITERION, MAPPING, PLACE
 
 if TYPE_CHECKING:
     from analysis.criteria import Criterion
@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
 
 @click.command("fit")
-@click.argument("results", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder to write to; default: beside the table."
-)
+@click.argument("results", type=PLACE)
+@click.option("--out", type=PLACE, help="Folder to write to; default: beside the table.")
 @click.option(
     "--map",
     "rename",

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from analysis.criteria import Criterion
 
 
@@ -62,6 +64,26 @@ class _Argument(click.ParamType[tuple[str, object]]):
             self.fail(f"{written!r} is no value; write it as in a sweep file, e.g. width=32")
 
 
+class _Place(click.ParamType["Path"]):
+    """A path, or the URL of a store."""
+
+    name = "PATH"
+
+    def convert(
+        self, value: "str | Path", param: click.Parameter | None, ctx: click.Context | None
+    ) -> "Path":
+        """Find out what is meant, or say why nothing here reaches it."""
+        from analysis.errors import AnalysisError
+        from analysis.places import find_place
+        from scaling_sweep.cli.errors import one_line
+
+        try:
+            return find_place(value)
+        except AnalysisError as error:
+            raise click.ClickException(one_line(error)) from error
+
+
 ARGUMENT = _Argument()
+PLACE = _Place()
 MAPPING = _Mapping()
 CRITERION = _Criterion()

@@ -5,13 +5,14 @@ from pathlib import Path
 import click
 
 from scaling_sweep.cli.errors import plain_errors
+from scaling_sweep.cli.options import PLACE
 
 
 @click.command("predict")
 @click.argument("sweep", type=click.Path(path_type=Path))
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="Run folder that holds the measurement; default: runs/<name>.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")

@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from scaling_sweep.cli.errors import plain_errors
+from scaling_sweep.cli.options import PLACE
 
 
 @click.command("publish")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PLACE)
 @click.option(
     "--wandb",
     "mode",

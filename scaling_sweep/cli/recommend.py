@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scaling_sweep.cli.errors import plain_errors
-from scaling_sweep.cli.options import CRITERION, MAPPING
+from scaling_sweep.cli.options import CRITERION, MAPPING, PLACE
 
 if TYPE_CHECKING:
     from analysis.criteria import Criterion
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command("recommend")
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=PLACE)
 @click.option(
     "--batch-size", "-b", type=click.IntRange(min=1), required=True, help="Examples per step."
 )

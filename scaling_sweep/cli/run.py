@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from scaling_sweep.cli.errors import plain_errors
+from scaling_sweep.cli.options import PLACE
 from scaling_sweep.cli.submitting import OnInterrupt, make_job, show_run, submit_run, wait_for
 
 # Registered for nothing, and below the ports that systems hand out.
@@ -17,7 +18,7 @@ _NOT_SERVED = (
 
 @click.command("run")
 @click.argument("sweep", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder; default: runs/<name>.")
+@click.option("--out", type=PLACE, help="Run folder; default: runs/<name>.")
 @click.option(
     "--cluster",
     default="local",

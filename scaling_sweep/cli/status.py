@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from scaling_sweep.cli.errors import plain_errors
+from scaling_sweep.cli.options import PLACE
 
 if TYPE_CHECKING:
     from scaling_sweep.watching import RunView
 
 
 @click.command("status")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PLACE)
 @click.option("--watch", is_flag=True, help="Go on until the run is complete, or Ctrl-C.")
 @click.option(
     "--every",

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import scaling_sweep
+from analysis.places import as_remote
 
 # It holds nothing that would have to be written.
 _END_S = 1.0
@@ -54,13 +55,17 @@ def _start(folder: Path, port: int) -> "subprocess.Popen[bytes]":
         "from scaling_sweep.serving.server import main; main()"
     )
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", start, str(folder.resolve()), str(port), str(package)],
+        [sys.executable, "-P", "-c", start, _absolute(folder), str(port), str(package)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "MPLBACKEND": "agg"},
         start_new_session=True,  # Ctrl-C is for the run; the page follows when the run is over
     )
+
+
+def _absolute(folder: Path) -> str:
+    return str(folder.resolve() if as_remote(folder) is None else folder)
 
 
 def _listen(process: "subprocess.Popen[bytes]", say: Callable[[str], None]) -> None:

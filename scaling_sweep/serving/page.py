@@ -162,7 +162,7 @@ class LivePage:
             self._draw_groups(snapshot)
             self._text, self._json = self._render(snapshot, view), view.json()
         except (UserError, AnalysisError) as problem:
-            state = State.UNREADABLE if (self.run / "sweep.yaml").exists() else State.WAITING
+            state = State.UNREADABLE if _is_there(self.run) else State.WAITING
             self._text = self._render_problem(state, str(problem))
             self._json = "{}"
 
@@ -219,6 +219,14 @@ class LivePage:
             title = group_title(key, keys)
             edges = tuple(edge for edge in view.edges_so_far if edge.group == title)
             yield GroupPanel(title, self._drawn[key].drawings, edges)
+
+
+def _is_there(run: Path) -> bool:
+    """Return whether there is a run; a store that does not answer may well have one."""
+    try:
+        return (run / "sweep.yaml").exists()
+    except AnalysisError:
+        return True
 
 
 def _state_of(view: RunView) -> State:

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from analysis.places import find_place
 from scaling_sweep.serving.page import LivePage, script, style_sheet
 
 LOOPBACK = "127.0.0.1"
@@ -167,7 +168,7 @@ def _say(line: str) -> None:
 
 def main() -> None:
     """Serve until standard input ends; arguments are the run folder and the port."""
-    folder, port = Path(sys.argv[1]), int(sys.argv[2])
+    folder, port = find_place(sys.argv[1]), int(sys.argv[2])
     os.nice(_NICENESS)
     try:
         server = PageServer(folder, port)

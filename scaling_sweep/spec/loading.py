@@ -94,7 +94,7 @@ def parse_sweep(text: str, path: Path | str = "sweep.yaml") -> LoadedSweep:
         >>> loaded.spec.batch_sizes
         (1, 2, 4, 8, 16, 32, 64)
     """
-    return _check(parse_source(text, Path(path)))
+    return _check(parse_source(text, Path(str(path))))
 
 
 def check_against_task(loaded: LoadedSweep, num_examples: int | None) -> None:

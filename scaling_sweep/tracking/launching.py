@@ -1,11 +1,14 @@
 """How the mirror's process is started: its command and its environment."""
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import scaling_sweep
+from analysis.places import as_remote
+from analysis.whole_files import write_whole
 from scaling_sweep.tracking.outbox import Outbox, inherited_environment
 
 # What speaks of one particular W&B run, or of how this process would use W&B itself.
@@ -54,10 +57,30 @@ def make_outbox(
         "import sys; sys.path.append(sys.argv.pop()); "
         "from scaling_sweep.tracking.mirror import main; main()"
     )
+    folder = local_side(folder)
     arguments = [str(folder), mode, str(finish_timeout_s), str(package)]
     named = {} if project is None else {"WANDB_PROJECT": project}
     environment = {**mirror_environment(folder.resolve()), **named}
     return Outbox([sys.executable, "-P", "-c", start, *arguments], environment, say)
+
+
+def local_side(folder: Path) -> Path:
+    """Return where W&B's files of a run folder lie: in it, or beside local runs for a URL.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        A folder of this machine; that of a URL has the run's identity in it, so that the runs of
+        a folder in a store have the same ids from whichever machine they are mirrored.
+    """
+    if as_remote(folder) is None:
+        return folder
+    identity = hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()
+    local = Path("runs") / f"{folder.name}-{identity[:8]}"
+    (local / "wandb").mkdir(parents=True, exist_ok=True)
+    write_whole(local / "wandb" / "folder-id", identity.encode())
+    return local
 
 
 def mirror_environment(folder: Path) -> dict[str, str]:

@@ -61,7 +61,7 @@ def publish_run(run: Path, mode: str, project: str | None, say: Callable[[str], 
             wandb is not installed.
     """
     from scaling_sweep.spec import parse_sweep
-    from scaling_sweep.tracking.launching import make_outbox
+    from scaling_sweep.tracking.launching import local_side, make_outbox
 
     if find_spec("wandb") is None:
         raise UserError("wandb is not installed; write: pip install 'scaling-sweep[wandb]'")
@@ -71,7 +71,8 @@ def publish_run(run: Path, mode: str, project: str | None, say: Callable[[str], 
     text = folder.sweep.read_text()
     spec = parse_sweep(text, folder.sweep).spec
     with folder.opened(), _finished(folder, spec, text) as found:
-        before = _offline_folders(run)
+        beside = local_side(run)
+        before = _offline_folders(beside)
         outbox = make_outbox(run, mode, say, _FINISH_TIMEOUT_S, project)
         tracker = WandbTracker(outbox, spec, text, say, Mode(mode))
         study = found.study
@@ -80,7 +81,7 @@ def publish_run(run: Path, mode: str, project: str | None, say: Callable[[str], 
         # What lacks trials is closed as W&B closes a run that was stopped.
         taken = tracker.close(exit_code=int(bool(found.missing)), timeout_s=_PATIENCE_S)
         if taken:
-            _drop_superseded(before, _offline_folders(run))
+            _drop_superseded(before, _offline_folders(beside))
     return taken
 
 
@@ -98,10 +99,9 @@ def _finished(folder: RunFolder, spec: "SweepSpec", text: str) -> "Iterator[_Fin
         raise UserError(f"{folder.path} has no finished trial yet; nothing to publish")
     with TemporaryDirectory(prefix="scaling-sweep-") as scratch:
         whole = RunFolder(Path(scratch))
-        whole.parts.symlink_to(folder.parts.resolve())
         if folder.curvature.exists():
-            whole.curvature.symlink_to(folder.curvature.resolve())
-        whole.assemble(text, {})
+            whole.curvature.write_bytes(folder.curvature.read_bytes())
+        whole.assemble(text, {}, rows)
         study = open_study(whole.path)
         yield _Finished(study, _missing(spec, study.results.frame), whole.curves)
 

@@ -3,9 +3,9 @@
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.places import find_place
 from scaling_sweep.errors import UserError
 from scaling_sweep.store import RunFolder
 from scaling_sweep.tracking.dashboard import Subject, build_report, build_workspace, load
@@ -37,7 +37,7 @@ def find_subject(named: str, entity: str | None, project: str | None) -> Subject
         raise UserError(
             "wandb-workspaces is not installed; write: pip install 'scaling-sweep[wandb]'"
         )
-    folder = RunFolder(Path(named))
+    folder = RunFolder(find_place(named))
     if folder.sweep.exists():
         text = folder.sweep.read_text()
         spec = parse_sweep(text, folder.sweep).spec

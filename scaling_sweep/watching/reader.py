@@ -10,10 +10,11 @@ import pandas as pd
 from analysis.summaries import GroupFit
 from analysis.tables import normalize_table
 from scaling_sweep.errors import UserError
+from scaling_sweep.parts import join_parts, read_parts
 from scaling_sweep.planning import all_trials, plan_packs
 from scaling_sweep.progress import count_status
 from scaling_sweep.spec import SweepSpec, parse_sweep
-from scaling_sweep.store import RunFolder, join_parts, read_part
+from scaling_sweep.store import RunFolder
 from scaling_sweep.watching.edges import find_groups, list_edges
 from scaling_sweep.watching.pace import Pace, Stored, measure_pace, work_of
 from scaling_sweep.watching.view import RunView, StoredPack
@@ -128,16 +129,16 @@ class RunReader:
         """
         text = self._read_sweep()
         began_s = _written_at(self._folder.environment)
-        stored = [Stored(path, _written_at(path) or 0.0) for path in self._folder.list_parts()]
+        stored = [Stored(path, at_s) for path, at_s in self._folder.list_parts()]
         parts = tuple(sorted(stored, key=lambda part: part.at_s))
         last = self._last
         if last is not None and (last.text, last.began_s, last.parts) == (text, began_s, parts):
             return last
+        new = [part for part in parts if part not in self._known]
+        read = read_parts([part.path for part in new], curves=False)
+        known = {**self._known, **dict(zip(new, read, strict=True))}
         # What is no longer there is forgotten with it.
-        self._known = {
-            part: self._known[part] if part in self._known else read_part(part.path, curves=False)
-            for part in parts
-        }
+        self._known = {part: known[part] for part in parts}
         by_part = tuple(self._known[part] for part in parts)
         spec = parse_sweep(text, self._folder.sweep).spec
         self._last = Snapshot(spec, text, began_s, parts, join_parts(by_part), by_part)
