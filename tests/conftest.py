@@ -11,17 +11,8 @@ if TYPE_CHECKING:
     from scaling_sweep.clusters import Capacity
 
 
-# Fixtures that take long to make and serve many tests.
-_SHARED = ("one_ray", "two_nodes", "slurm", "mirrored")
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares something costly in one process, and begin with what takes longest."""
-    for item in items:
-        for name in _SHARED:
-            if name in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(name))
+    """Begin with what takes longest, so that processes that share the tests end together."""
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
