@@ -22,6 +22,7 @@ from scaling_sweep.planning import (
     Pack,
     PackLimits,
     Search,
+    all_trials,
     check_extends,
     describe_widening,
     read_measurements,
@@ -128,7 +129,8 @@ def run_sweep(
             check_extends(parse_sweep(folder.sweep.read_text(), folder.sweep).spec, sweep.spec)
         display.on_stage("looking at the task")
         done = measured_trials(rows)
-        with _reaching_ray(sweep.spec, cluster, verbose, fresh=rows.empty) as reach_ray:
+        surely = _lacks_trials(sweep.spec, done)
+        with _reaching_ray(sweep.spec, cluster, verbose, surely=surely) as reach_ray:
             # Slow to import, and meanwhile Ray starts.
             from scaling_sweep.training.preflight import inspect_task, load_sweep_task
 
@@ -158,15 +160,22 @@ def run_sweep(
 
 
 def _reaching_ray(
-    spec: SweepSpec, cluster: str, verbose: bool, *, fresh: bool
+    spec: SweepSpec, cluster: str, verbose: bool, *, surely: bool
 ) -> AbstractContextManager[Callable[[], Capacity]]:
     """Return what leads to Ray: begun at once where it surely will be needed, or when it is."""
     worker_per_core = spec.resources.cpus == 1 and not spec.resources.gpus
     connect = partial(connected, cluster, verbose=verbose, preload=worker_per_core)
-    if not fresh:
+    if not surely:
         return entered_ahead(connect, now=False)
     ray = connect()  # a cluster that is not there is refused before torch is imported
     return entered_ahead(lambda: ray, now=find_cluster(cluster) == Place("local"))
+
+
+def _lacks_trials(spec: SweepSpec, done: Collection[str]) -> bool:
+    """Return whether trials are missing for sure; of a search that has begun, only it can tell."""
+    if spec.bisection is not None:
+        return not done
+    return any(trial.trial_id not in done for trial in all_trials(spec))
 
 
 def measured_trials(rows: pd.DataFrame) -> Collection[str]:

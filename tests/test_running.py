@@ -162,3 +162,25 @@ def test_status_counts_what_is_left(tmp_path: Path) -> None:
     assert (status.num_trials, status.num_stable, status.num_diverged) == (16, 4, 4)
     assert status.num_left == 8
     assert "8 of 16 trials finished (50%), 8 left" in status.text()
+
+
+def test_a_cluster_is_asked_first_where_trials_are_missing_and_never_where_none_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dead address is refused before the task is built; a finished run does not need it."""
+    folder, (first, second) = running.RunFolder(tmp_path), tiny_packs()
+    with folder.opened():
+        folder.write_bytes(folder.sweep, tiny_sweep().text.encode())
+        folder.write_part(rows_of_result(made_up_result(first)))
+
+    def build(sweep: LoadedSweep) -> None:
+        raise AssertionError("the task was built first")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("scaling_sweep.training.preflight.load_sweep_task", build)
+        with pytest.raises(UserError, match=r"^nothing answers at 127\.0\.0\.1:1"):
+            run_sweep(tiny_sweep(), tmp_path, "127.0.0.1:1", Silent())
+
+    with folder.opened():
+        folder.write_part(rows_of_result(made_up_result(second)))
+    assert run_sweep(tiny_sweep(), tmp_path, "127.0.0.1:1", Silent()).complete
