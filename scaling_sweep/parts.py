@@ -19,6 +19,8 @@ CURVE_COLUMNS = {"step": "curve_step", "loss": "curve_loss"}
 """What the columns of a loss curve are called in a part."""
 
 _CURVES = frozenset(CURVE_COLUMNS.values())
+# What status and a search reckon with; a part may lack them.
+_NUMBERS = ("damping", "initial_loss", "start_loss", "final_loss")
 
 
 def join_parts(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -106,3 +108,11 @@ def _check_part(table: "pa.Table") -> None:
                 raise ValueError(f"it has no column {name} as this program writes it")
             if table.column(place).null_count:
                 raise ValueError(f"it has rows without {name}")
+    numeric = (types.is_floating, types.is_integer, types.is_null)
+    for name in _NUMBERS:
+        place = table.schema.get_field_index(name)
+        if place >= 0 and not any(is_kind(table.schema.field(place).type) for is_kind in numeric):
+            raise ValueError(f"its column {name} holds no numbers")
+    words = set(table.column("verdict").unique().to_pylist()) - set(map(str, Verdict))
+    if words:
+        raise ValueError(f"its verdict {min(words)!r} is none of {', '.join(Verdict)}")

@@ -14,7 +14,7 @@ from benchmarks.fuzz.looks import check_screen
 from benchmarks.fuzz.rooms import ROOMS, Room
 from benchmarks.fuzz.schema import sections
 from benchmarks.fuzz.strings import MARK
-from benchmarks.fuzz.tables import PICKLE, study
+from benchmarks.fuzz.tables import PICKLE, study, to_parquet
 from scaling_sweep.errors import UserError
 from scaling_sweep.spec import SweepSpec
 from scaling_sweep.store import RunFolder
@@ -54,6 +54,22 @@ def test_a_pickle_is_no_table(tmp_path: Path, name: str) -> None:
     with pytest.raises((AnalysisError, UserError), match="cannot be read"):
         read_results(path) if name != "parts" else RunFolder(tmp_path).read_rows()
     assert not Path("/tmp/scaling-sweep-fuzz-was-here").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [("verdict", "odd", "'odd' is none of stable"), ("final_loss", "much", "holds no numbers")],
+)
+def test_a_part_that_no_pack_left_is_one_line(
+    tmp_path: Path, column: str, value: str, reason: str
+) -> None:
+    """A part with a verdict that is none, or words where losses should be, is named and refused."""
+    rows = study(1).assign(**{"trial_id": "t", column: value})
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "0.parquet").write_bytes(to_parquet(rows, {}))
+
+    with pytest.raises(UserError, match=reason):
+        RunFolder(tmp_path).read_rows()
 
 
 def test_a_pickle_is_no_trained_start() -> None:
