@@ -363,15 +363,15 @@ def test_the_report_speaks_of_dampings() -> None:
     ],
 )
 def test_interval_covers_the_true_exponent_as_often_as_it_says(truth: str, exponent: float) -> None:
-    """Of 60 tables the 95 % interval misses the truth rarely, and so do the separate exponents."""
-    groups = [fit_one(truth, seed) for seed in range(60)]
+    """Of 30 tables the 95 % interval misses the truth rarely, and so do the separate exponents."""
+    groups = [fit_one(truth, seed) for seed in range(30)]
 
     def misses(intervals: list[tuple[float, float] | None]) -> int:
         return sum(ends is None or not ends[0] <= exponent <= ends[1] for ends in intervals)
 
     apart = [group.apart for group in groups]
-    # At .95, more than 9 misses of 60 happen once in 1,000 studies; measured: method.md.
-    assert misses([group.exponent_ci for group in groups]) <= 9
-    assert misses([found and found.lr_ci for found in apart]) <= 9
-    assert misses([found and found.batch_size_ci for found in apart]) <= 9
-    assert sum(found is None or not found.agree for found in apart) <= 9
+    # At .95, more than 6 misses of 30 happen once in 2,000 studies; measured: method.md.
+    assert misses([group.exponent_ci for group in groups]) <= 6
+    assert misses([found and found.lr_ci for found in apart]) <= 6
+    assert misses([found and found.batch_size_ci for found in apart]) <= 6
+    assert sum(found is None or not found.agree for found in apart) <= 6
