@@ -71,6 +71,7 @@ CASES = (
     Case("gpt", "char_gpt", _SMALL_GPT, "sgd", 16.0, 0.8),
     Case("dropout", "normalised:normalised", {"width": 16}, "sgd", 16.0, 0.6),
     Case("batchnorm", "normalised:normalised", {"width": 16, "dropout": 0.0}, "sgd", 16.0, 0.6),
+    Case("cnn_bn", "digits_cnn", {"width": 8, "norm": "batch"}, "sgd", 64.0, 0.6),
 )
 
 

@@ -11,7 +11,7 @@ from scaling_sweep.training.engines import Engine, LoopEngine, VmapEngine
 
 # As many copies as a pack on a CPU has at least; enough to see what stacking brings.
 _NUM_COPIES = 8
-_UNITS = ((2**30, "GB"), (2**20, "MB"), (2**10, "kB"))
+_UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def _describe_memory(subject: Subject, law: MemoryLaw) -> tuple[Finding, ...]:
         advice = "a smaller model, or a machine with more memory"
         return (found, Finding("fits", Level.PROBLEM, text, advice))
     text = (
-        f"in {_bytes(room)}: {copies:,} copies at batch {batch_size}, "
-        f"or batch {batch:,} for one copy (estimate)"
+        f"in {_bytes(room)}: {_about(copies)} copies at batch {batch_size}, "
+        f"or batch {_about(batch)} for one copy (estimate)"
     )
     return (found, _compare_with_sweep(subject, law, room, Finding("fits", Level.OK, text)))
 
@@ -93,6 +93,12 @@ def _compare_with_sweep(subject: Subject, law: MemoryLaw, room: int, found: Find
 
 def _milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms"
+
+
+def _about(number: int) -> str:
+    """Write an estimated number with two figures, rounded down so that it still fits."""
+    unit = 10 ** max(0, len(str(number)) - 2)
+    return f"{number // unit * unit:,}"
 
 
 def _bytes(number: int) -> str:

@@ -1,8 +1,12 @@
 """What a look at a task found, in words; nothing here needs torch."""
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+# Columns of a terminal, and where the text of a finding begins in `Finding.line`.
+_WIDTH, _INDENT = 100, 22
 
 
 class Level(StrEnum):
@@ -69,10 +73,21 @@ class Checkup:
         return "\n".join(
             [
                 f"{self.task}: {self.description}",
-                *(finding.line() for finding in self.findings),
+                *(_fold(finding.line()) for finding in self.findings),
                 f"{counts}: {verdict}.",
             ]
         )
+
+
+def _fold(line: str) -> str:
+    """Break a finding into lines of 100 columns, all under where its text begins."""
+    return textwrap.fill(
+        line,
+        _WIDTH,
+        subsequent_indent=" " * _INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _count(findings: Iterable[Finding], level: Level) -> int:

@@ -99,6 +99,18 @@ def test_a_criterion_that_chance_meets_is_named(
         assert limit == pytest.approx(math.log(2) / first, rel=0.05)
 
 
+def test_long_findings_fold_under_their_text() -> None:
+    """No line of a checkup is wider than 100 columns, and no word is lost."""
+    text = " ".join(str(number) for number in range(80))
+    shown = Checkup("t", "T.", "cpu", (Finding("time", Level.OK, text),)).text()
+    lines = shown.splitlines()[1:-1]
+
+    assert len(lines) > 2
+    assert max(map(len, lines)) <= 100
+    assert {line[:22].strip() for line in lines[1:]} == {""}
+    assert " ".join(" ".join(lines).split()[2:]) == text
+
+
 def test_chance_of_a_regression_is_predicting_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     """With targets of known variance, chance is that variance over the batch."""
     targets = torch.tensor([[0.0], [2.0]]).repeat(16, 1)
