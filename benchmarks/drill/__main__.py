@@ -35,7 +35,13 @@ from benchmarks.drill import (
     worker_killed,
 )
 from benchmarks.drill.ground import Ground
-from benchmarks.drill.outcome import BrokenError, ImpossibleError, Outcome, Verdict
+from benchmarks.drill.outcome import (
+    BrokenError,
+    ImpossibleError,
+    Outcome,
+    TooBusyError,
+    Verdict,
+)
 from benchmarks.drill.table import render_table, update_page
 
 # In the order of the table.
@@ -76,6 +82,8 @@ def drill(name: str, ground: Ground) -> Outcome:
         seen, verdict = str(error), Verdict.BROKEN
     except ImpossibleError as error:
         seen, verdict = str(error), Verdict.SKIPPED
+    except TooBusyError as error:
+        seen, verdict = str(error), Verdict.UNSURE
     except Exception as error:  # the drill's own fault, or the machine's: others are drilled still
         seen, verdict = f"not drilled to the end: {error!r}", Verdict.BROKEN
     return Outcome(fault.FAULT, fault.DEMAND, seen, verdict, when)
