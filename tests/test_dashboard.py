@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from scaling_sweep.cli import main
 from scaling_sweep.tracking import saving
-from scaling_sweep.tracking.dashboard import Subject, build_report, build_workspace, load
+from scaling_sweep.tracking.dashboard import Subject, build_report, build_workspace
+from scaling_sweep.tracking.panels import load
 from tests.run_cases import SWEEP, damped_sweep
 
 pytest.importorskip("wandb_workspaces")

@@ -1,21 +1,22 @@
 """Dashboards as code: a workspace and a report in Weights & Biases that show a study's answer."""
 
 import hashlib
-import importlib
 import json
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.laws import LAWS
+from scaling_sweep.tracking.panels import (
+    edge_panels,
+    exponent_panels,
+    load,
+    progress_panels,
+    theory_panels,
+)
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import Report
     from wandb_workspaces.workspaces import Workspace
 
-# The keys that the mirror writes; a test holds them against a mirrored run.
-_EDGE_LINES = "^curves/(measured|95_|" + "|".join(f"{law.name}_law" for law in LAWS) + "|slope_)"
-_THEORY_LINES = "^(curves/(measured|95_)|theories/)"
 _COLUMNS = (
     "config:task.value",
     "config:optimizer.value",
@@ -31,8 +32,6 @@ _COLUMNS = (
     "summary:num_trials",
     "summary:num_failed",
 )
-# A grid of W&B is 24 columns wide.
-_HALF, _WHOLE = 12, 24
 _MAX_TITLE = 128
 
 
@@ -94,10 +93,10 @@ def build_workspace(subject: Subject) -> "Workspace":
         project=subject.project,
         name=subject.title,
         sections=[
-            ws.Section(name="Edges", panels=_edge_panels(subject), is_open=True, pinned=True),
-            ws.Section(name="Exponents", panels=_exponent_panels(), is_open=True),
-            ws.Section(name="Theory", panels=_theory_panels(subject), is_open=True),
-            ws.Section(name="Progress", panels=_progress_panels(), is_open=False),
+            ws.Section(name="Edges", panels=edge_panels(subject), is_open=True, pinned=True),
+            ws.Section(name="Exponents", panels=exponent_panels(), is_open=True),
+            ws.Section(name="Theory", panels=theory_panels(subject), is_open=True),
+            ws.Section(name="Progress", panels=progress_panels(), is_open=False),
         ],
         settings=ws.WorkspaceSettings(x_axis="packs_done", smoothing_type="none", max_runs=20),
         runset_settings=ws.RunsetSettings(
@@ -137,20 +136,20 @@ def build_report(subject: Subject) -> "Report":
             "Marks are medians over seeds with their 95 % intervals, lines are fitted laws and "
             "guides of known slope. Both axes are logarithmic."
         ),
-        grid(_edge_panels(subject)),
+        grid(edge_panels(subject)),
         wr.H1("Exponents"),
         wr.P(
             "An exponent is confirmed where its whole interval lies near the predicted one, "
             "refuted where none of it does, inconclusive otherwise. The naive slope is what a "
             "straight line through the largest stable values would say."
         ),
-        grid(_exponent_panels()),
+        grid(exponent_panels()),
         wr.H1("Theory beside the measurement"),
         wr.P(
             "Curves follow from measured curvature, without looking at the edge. Which of them is "
             "closest was chosen after the measurement. Without measured curvature this is empty."
         ),
-        grid(_theory_panels(subject)),
+        grid(theory_panels(subject)),
     ]
     if subject.sweep_text:
         sweep = wr.CodeBlock(code=subject.sweep_text, language="yaml")
@@ -185,134 +184,9 @@ def render_json(subject: Subject) -> str:
     return json.dumps(texts, indent=2)
 
 
-def load(name: str) -> Any:  # noqa: ANN401  # wandb-workspaces is optional
-    """Import a part of wandb-workspaces, whose own deprecated calls are not ours to hear of.
-
-    Args:
-        name: ``workspaces``, ``reports.v2`` or ``expr``.
-
-    Returns:
-        The module.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return importlib.import_module(f"wandb_workspaces.{name}")
-
-
 def _filters(subject: Subject) -> Any:  # noqa: ANN401
     """Return the runs of the study, or all where a project is shown."""
     if subject.study is None:
         return ""
     expr = load("expr")
     return expr.And(expr.Metric("Group") == subject.study)
-
-
-def _place(width: int, height: int = 10) -> Any:  # noqa: ANN401
-    wr = load("reports.v2")
-
-    return wr.Layout(w=width, h=height)
-
-
-def _arrange(panels: list[Any]) -> list[Any]:
-    """Put panels side by side, row by row; W&B would stack them all in one corner."""
-    x = y = height = 0
-    for panel in panels:
-        layout = panel.layout
-        if x + layout.w > _WHOLE:
-            x, y, height = 0, y + height, 0
-        layout.x, layout.y = x, y
-        x, height = x + layout.w, max(height, layout.h)
-    return panels
-
-
-def _lines(subject: Subject, title: str, keys: str) -> Any:  # noqa: ANN401
-    wr = load("reports.v2")
-
-    return wr.LinePlot(
-        title=title,
-        x=subject.axis,
-        metric_regex=keys,
-        log_x=True,
-        log_y=True,
-        title_x=subject.axis_title,
-        title_y="smallest stable damping" if subject.inverse else "largest stable learning rate",
-        smoothing_type="none",
-        max_runs_to_show=20,
-        layout=_place(_HALF),
-    )
-
-
-def _edge_panels(subject: Subject) -> list[Any]:
-    wr = load("reports.v2")
-
-    return _arrange(
-        [
-            _lines(subject, "Measured edges and fitted laws", _EDGE_LINES),
-            wr.MediaBrowser(
-                title="As the report draws them",
-                media_keys=["figures/edges", "figures/outcomes"],
-                layout=_place(_HALF),
-            ),
-            wr.WeavePanelSummaryTable(table_name="tables/edges", layout=_place(_WHOLE, 8)),
-        ]
-    )
-
-
-def _exponent_panels() -> list[Any]:
-    wr = load("reports.v2")
-
-    return _arrange(
-        [
-            wr.BarPlot(
-                title="Exponents and the ends of their 95 % intervals",
-                metrics=["exponent", "exponent_low", "exponent_high"],
-                layout=_place(_HALF, 8),
-            ),
-            wr.ScatterPlot(
-                title="Measured against predicted",
-                x=wr.SummaryMetric("predicted_exponent"),
-                y=wr.SummaryMetric("exponent"),
-                layout=_place(_HALF, 8),
-            ),
-        ]
-    )
-
-
-def _theory_panels(subject: Subject) -> list[Any]:
-    wr = load("reports.v2")
-
-    return _arrange(
-        [
-            _lines(subject, "Theories over the measured edge", _THEORY_LINES),
-            wr.MediaBrowser(
-                title="Theory and curvature as the report draws them",
-                media_keys=["figures/theory", "figures/densities"],
-                layout=_place(_HALF),
-            ),
-            wr.BarPlot(
-                title="R.m.s. log error of the closest theory",
-                metrics=["theory_best_log_error"],
-                layout=_place(_HALF, 8),
-            ),
-            wr.WeavePanelSummaryTable(table_name="tables/theories", layout=_place(_HALF, 8)),
-        ]
-    )
-
-
-def _progress_panels() -> list[Any]:
-    wr = load("reports.v2")
-
-    def line(title: str, x: str, y: list[str], log_x: bool = False) -> Any:  # noqa: ANN401
-        return wr.LinePlot(title=title, x=x, y=y, log_x=log_x or None, layout=_place(_HALF, 8))
-
-    counts = ["trials_stable", "trials_diverged", "trials_failed"]
-    return _arrange(
-        [
-            line("Share of the trials", "packs_done", ["fraction_done"]),
-            line("Outcomes", "packs_done", counts),
-            line(
-                "Stable share of each pack", "pack/batch_size", ["pack/fraction_stable"], log_x=True
-            ),
-            line("Seconds of each pack", "pack/batch_size", ["pack/wall_time_s"], log_x=True),
-        ]
-    )

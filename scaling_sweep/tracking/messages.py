@@ -27,16 +27,37 @@ class GroupRun:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What became of one trial.
+
+    Attributes:
+        batch_size: Examples per step.
+        lr: Its learning rate.
+        damping: Its damping, None where that is not searched.
+        seed: Its replicate.
+        verdict: ``stable``, ``diverged`` or ``failed``.
+    """
+
+    batch_size: int
+    lr: float
+    damping: float | None
+    seed: int
+    verdict: str
+
+
+@dataclass(frozen=True)
 class Progress:
     """Says that a pack of a group is finished, and how far the group is.
 
     Attributes:
         group: Which group.
         metrics: Numbers by name, one point of W&B's history.
+        trials: What became of the pack's trials, for the edges so far.
     """
 
     group: str
     metrics: Mapping[str, Cell]
+    trials: Sequence[Outcome] = ()
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import secrets
 import shlex
 import sys
 import threading
-import urllib.error
-import urllib.request
+import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from scaling_sweep.tracking.live_edges import LiveEdges
 from scaling_sweep.tracking.messages import (
     Chart,
     Close,
@@ -25,16 +25,10 @@ from scaling_sweep.tracking.messages import (
     Table,
     read_messages,
 )
+from scaling_sweep.tracking.server import find_obstacle, find_project, first_line, quiet_settings
 
-DEFAULT_PROJECT = "scaling-sweep"
-# A healthy server answers the first request in well under a second (guess).
-_PREFLIGHT_S = 3.0
-# W&B's own default is 90 s; what waits here is only the mirror.
-_INIT_TIMEOUT_S = 15.0
 # What a server did not take although it was asked to, beside 0 for all well and 1 for an error.
 NOT_SENT = 2
-# W&B writes its log every 15 s by default; a mirror that is killed should not lose as much.
-_FLUSH_INTERVAL_S = 1.0
 # The sweep's workers come first.
 _NICENESS = 10
 # W&B refuses longer names.
@@ -64,6 +58,8 @@ class Mirror:
         self._folder = folder
         self._tell = tell
         self._runs: dict[str, Any] = {}
+        self._live: dict[str, LiveEdges] = {}
+        self._began_s = time.monotonic()
         self._online = online
         self._finish_timeout_s = finish_timeout_s
         self.complete = True
@@ -76,11 +72,23 @@ class Mirror:
             case GroupRun():
                 self._open(message)
             case Progress():
-                self._runs[message.group].log(dict(message.metrics))
+                self._runs[message.group].log({**message.metrics, **self._edges_so_far(message)})
             case Findings():
                 self._show(message)
             case Close():
                 self._finish(message.exit_code)
+
+    def _edges_so_far(self, progress: Progress) -> dict[str, Any]:
+        """Return the edge table and chart where there is reason to show them again."""
+        live = self._live.setdefault(progress.group, LiveEdges(progress.group, self._began_s))
+        live.hear(progress.trials)
+        found = live.look(time.monotonic())
+        if found is None:
+            return {}
+        return {
+            found.table.name: self._table(found.table),
+            found.chart.name: self._chart(found.chart),
+        }
 
     def _open(self, group: GroupRun) -> None:
         try:
@@ -111,7 +119,7 @@ class Mirror:
             dir=str(self._folder.resolve()),
             # By default a second init returns the first run.
             reinit="create_new",
-            settings=_settings(self._wandb, self._finish_timeout_s),
+            settings=quiet_settings(self._wandb, self._finish_timeout_s),
         )
 
     def _show(self, findings: Findings) -> None:
@@ -189,76 +197,6 @@ def _trace(run: Any, series: Series) -> None:  # noqa: ANN401
     run.define_metric(series.name, step_metric=series.axis, summary="none")
     for x, y in zip(series.x, series.y, strict=True):
         run.log({series.axis: x, series.name: y})
-
-
-def _settings(wandb: Any, finish_timeout_s: float) -> Any:  # noqa: ANN401
-    """Return settings that keep W&B quiet and to the study's own data.
-
-    Without them it would send host name, user name, command line and installed packages, and watch
-    the load of this process, which says nothing about the sweep's.
-    """
-    wanted: dict[str, object] = {
-        "silent": True,
-        "console": "off",
-        "init_timeout": _INIT_TIMEOUT_S,
-        "finish_timeout": finish_timeout_s,
-        "finish_timeout_raises": True,
-        "x_transaction_log_flush_interval": _FLUSH_INTERVAL_S,
-        "x_disable_meta": True,
-        "x_disable_stats": True,
-        "x_disable_machine_info": True,
-        "x_save_requirements": False,
-        "disable_git": True,
-        "disable_code": True,
-        "save_code": False,
-        "label_disable": True,
-    }
-    # Older versions know fewer of them and refuse what they do not know.
-    known = wandb.Settings.model_fields
-    return wandb.Settings(**{name: value for name, value in wanted.items() if name in known})
-
-
-def find_project() -> str:
-    """Return the project that runs go to: what ``WANDB_PROJECT`` says, else ours."""
-    return os.environ.get("WANDB_PROJECT", DEFAULT_PROJECT)
-
-
-def find_obstacle(base_url: str) -> str | None:
-    """Return why a server cannot be reached, None when anything at all answers.
-
-    wandb would find out too, but only after many retries.
-
-    Args:
-        base_url: The server.
-
-    Returns:
-        One line.
-    """
-    try:
-        with urllib.request.urlopen(base_url, timeout=_PREFLIGHT_S):
-            return None
-    except urllib.error.HTTPError:
-        return None
-    except urllib.error.URLError as error:
-        if "certificate" in str(error.reason).lower():
-            return None  # W&B has certificates of its own: let it try.
-        return f"{base_url}: {first_line(error.reason)}"
-    except (OSError, ValueError) as error:
-        return f"{base_url}: {first_line(error)}"
-
-
-def first_line(error: object) -> str:
-    """Return the first line of an error, without the API key should it be quoted there.
-
-    Args:
-        error: What was raised.
-
-    Returns:
-        The line, or the error's kind where it has none.
-    """
-    text = (str(error).splitlines() or [type(error).__name__])[0]
-    key = os.environ.get("WANDB_API_KEY")
-    return text.replace(key, "***") if key else text
 
 
 def run_id(folder: Path, group: str) -> str:

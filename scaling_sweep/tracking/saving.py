@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from analysis.places import find_place
 from scaling_sweep.errors import UserError
 from scaling_sweep.store import RunFolder
-from scaling_sweep.tracking.dashboard import Subject, build_report, build_workspace, load
-from scaling_sweep.tracking.mirror import find_obstacle, find_project, first_line
+from scaling_sweep.tracking.dashboard import Subject, build_report, build_workspace
+from scaling_sweep.tracking.panels import load
+from scaling_sweep.tracking.server import find_obstacle, find_project, first_line
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import Report

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from scaling_sweep.tracking.messages import Cell, GroupRun, Progress
+from scaling_sweep.tracking.messages import Cell, GroupRun, Outcome, Progress
 from scaling_sweep.tracking.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -162,9 +162,7 @@ class WandbTracker(Tracker):
         """Add one point to the history of the pack's group."""
         self._try(
             lambda: self._outbox.offer(
-                self._progress(
-                    _key_of(pack), pack.batch_size, rows.results["verdict"].tolist(), wall_time_s
-                )
+                self._progress(_key_of(pack), pack.batch_size, rows.results, wall_time_s)
             )
         )
 
@@ -211,8 +209,8 @@ class WandbTracker(Tracker):
         for pack in packs:
             self._tally(_key_of(pack))["planned"] += pack.num_trials
         for key, batch_size, of_pack in old:
-            verdicts, seconds = of_pack["verdict"].tolist(), of_pack["wall_time_s"].sum()
-            self._outbox.send(self._progress(key, batch_size, verdicts, float(seconds)))
+            seconds = float(of_pack["wall_time_s"].sum())
+            self._outbox.send(self._progress(key, batch_size, of_pack, seconds))
 
     def _fit(
         self,
@@ -229,9 +227,10 @@ class WandbTracker(Tracker):
             self._outbox.send(findings)
 
     def _progress(
-        self, key: "GroupKey", batch_size: int, verdicts: Sequence[str], wall_time_s: float
+        self, key: "GroupKey", batch_size: int, rows: "pd.DataFrame", wall_time_s: float
     ) -> Progress:
         """Count a finished pack and return its point of the history."""
+        verdicts = rows["verdict"].tolist()
         tally, here = self._tally(key), Counter(verdicts)
         tally.update({"packs": 1, "trials": len(verdicts), **here})
         measured = here["stable"] + here["diverged"]
@@ -251,7 +250,7 @@ class WandbTracker(Tracker):
             metrics["pack/fraction_stable"] = here["stable"] / measured
         if tally["planned"]:
             metrics["fraction_done"] = tally["trials"] / tally["planned"]
-        return Progress(str(key), metrics)
+        return Progress(str(key), metrics, _outcomes(rows))
 
     def _tally(self, key: "GroupKey") -> Counter[str]:
         """Return the counts of a group, whose run is opened when it is new."""
@@ -278,6 +277,15 @@ class WandbTracker(Tracker):
         parts = [key.optimizer, key.task, key.method, f"from {key.start}", key.horizon]
         name = " · ".join(parts if key.recipe == "plain" else [*parts, key.recipe])
         return GroupRun(str(key), name, spec.name, config)
+
+
+def _outcomes(rows: "pd.DataFrame") -> tuple[Outcome, ...]:
+    """Return what became of the trials in some rows."""
+    num_rows = len(rows)
+    damping = rows["damping"].tolist() if "damping" in rows else [None] * num_rows
+    known = [None if value is None or value != value else value for value in damping]
+    columns = (rows[name].tolist() for name in ("batch_size", "lr"))
+    return tuple(map(Outcome, *columns, known, rows["seed"].tolist(), rows["verdict"].tolist()))
 
 
 def _key_of(pack: "Pack") -> "GroupKey":
