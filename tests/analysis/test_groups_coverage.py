@@ -32,13 +32,14 @@ def fit_simulated(truth: str, seed: int, design: Design | None = None) -> GroupF
 @pytest.mark.slow
 @pytest.mark.parametrize("truth", TRUTHS)
 def test_interval_covers_the_true_exponent_as_often_as_it_says(truth: str) -> None:
-    """The 95 % interval holds the true exponent in 93 to 99 % of tables like the digits study."""
+    """The 95 % interval holds the true exponent in nearly all tables like the digits study."""
     exponent = TRUTHS[truth][0]
-    intervals = [fit_simulated(truth, seed).exponent_ci for seed in range(100)]
+    intervals = [fit_simulated(truth, seed).exponent_ci for seed in range(60)]
     held = [ci[0] <= exponent <= ci[1] for ci in intervals if ci is not None]
-    assert len(held) >= 98  # good tables are not refused
-    # At 97 % a hundred tables miss 3 +- 1.7; below 91 lies what 93 % gives once in five times.
-    assert 91 <= 100 * np.mean(held) <= 100
+    assert len(held) >= 59  # good tables are not refused
+    # At 97 % sixty tables miss 1.8 ± 1.3, more than 5 once in a hundred times. The share itself is
+    # printed by benchmarks/coverage.py.
+    assert sum(not one for one in held) <= 5
 
 
 def test_ten_tables_hold_the_truth_and_refute_nothing() -> None:
