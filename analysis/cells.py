@@ -98,15 +98,24 @@ def collect_cells(edges: Sequence[Edge]) -> Cells:
         ([4.0, 8.0], [1.0, 2.0])
     """
     told = [edge for edge in edges if edge.stable > 0 or np.isfinite(edge.diverged)]
-    shown = [(edge.place, edge.stable, edge.diverged) for edge in told]
-    keys = sorted(set(shown))
-    seeds = sorted({e.seed for e in told})
-    row, column = {seed: i for i, seed in enumerate(seeds)}, {key: i for i, key in enumerate(keys)}
+    # As numbers: a million trials have edges enough for hashing them one by one to take seconds.
+    shown = [(e.batch_size, _NO_LR if e.lr is None else e.lr, e.stable, e.diverged) for e in told]
+    keys, column = _unique_rows(np.array(shown, dtype=float).reshape(-1, 4))
+    seeds, row = np.unique([edge.seed for edge in told], return_inverse=True)
     counts = np.zeros((len(seeds), len(keys)))
-    for edge, key in zip(told, shown, strict=True):
-        counts[row[edge.seed], column[key]] += 1
-    places = sorted({place for place, _, _ in keys})
-    index = np.array([places.index(place) for place, _, _ in keys], dtype=int)
-    low, high = np.array([ends for _, *ends in keys], dtype=float).reshape(-1, 2).T
+    np.add.at(counts, (row, column), 1)
+    held, index = _unique_rows(keys[:, :2])
+    places = tuple(Place(int(size), None if lr == _NO_LR else float(lr)) for size, lr in held)
+    low, high = keys[:, 2:].T
     with np.errstate(divide="ignore"):
-        return Cells(index, np.log(low), np.log(high), counts, tuple(places))
+        return Cells(index, np.log(low), np.log(high), counts, places)
+
+
+# Stands for the learning rate where it is the axis; those that are held are positive.
+_NO_LR = -1.0
+
+
+def _unique_rows(table: FloatArray) -> tuple[FloatArray, np.ndarray]:
+    """Return the different rows, ascending from the first column on, and the place of each row."""
+    rows, places = np.unique(table, axis=0, return_inverse=True)
+    return rows, places.reshape(-1)
