@@ -18,13 +18,15 @@ from click.testing import CliRunner
 from analysis.errors import AnalysisError, StoreError
 from analysis.places import find_place
 from analysis.results import read_results
-from analysis.whole_files import write_whole
+from analysis.whole_files import list_files, write_whole
 from scaling_sweep import holding
 from scaling_sweep.cli import main
 from scaling_sweep.errors import UserError
 from scaling_sweep.holding import OwnerFile
 from scaling_sweep.rows import rows_of_failure, rows_of_result
+from scaling_sweep.serving.page import LivePage, State
 from scaling_sweep.store import RunFolder
+from scaling_sweep.tracking.publishing import publish_run
 from scaling_sweep.watching import RunReader
 from tests.run_cases import SWEEP, made_up_result, tiny_packs
 
@@ -123,6 +125,30 @@ def test_every_reading_command_takes_a_url(s3: Path) -> None:
     advice = CliRunner().invoke(main, ["recommend", str(s3), "-b", "32", "--json"])
     assert json.loads(advice.stdout)["batch_size"] == 32
     assert SECRET.encode() not in _all_bytes(s3)
+
+
+def test_the_live_page_shows_a_bucket(s3: Path) -> None:
+    """The page of a run on S3 has its counts, and says so where there is no run yet."""
+    waiting = LivePage(find_place(f"{s3}-later")).whole()
+    _fill(RunFolder(s3))
+
+    assert State.WAITING.value in waiting
+    assert State.COMPLETE.value in LivePage(s3).whole()
+    assert json.loads(LivePage(s3).status_json())["num_stable"] == 8
+
+
+@pytest.mark.slow
+def test_a_bucket_is_published_twice_as_one_run(s3: Path) -> None:
+    """W&B's files of a run on S3 lie on this machine, and publishing again replaces them."""
+    _fill(RunFolder(s3))
+    assert publish_run(s3, "offline", None, print)
+    [first] = Path().glob("runs/*/wandb/offline-run-*")
+    time.sleep(1.1)  # W&B names such folders by the second
+    assert publish_run(s3, "offline", None, print)
+    [second] = Path().glob("runs/*/wandb/offline-run-*")
+
+    assert first.name.rpartition("-")[2] == second.name.rpartition("-")[2]
+    assert not any(path.name == "wandb" for path, _ in list_files(s3, ""))
 
 
 @pytest.mark.slow
