@@ -6,6 +6,7 @@ draws the same batches as our own trial, so the two can be compared one by one.
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,13 @@ def load_images() -> "tuple[Tensor, Tensor]":
     return images, torch.tensor(digits.target)
 
 
-def train_trial(trial: PlainTrial, *, fused: bool = False) -> float:
+def train_trial(
+    trial: PlainTrial,
+    *,
+    fused: bool = False,
+    report: Callable[[float], None] = lambda loss: None,
+    report_every: int = 30,
+) -> float:
     """Train one model and return its final loss on all the data; infinite when not finite.
 
     A trial whose loss is no longer finite ends there, as ours do.
@@ -55,6 +62,8 @@ def train_trial(trial: PlainTrial, *, fused: bool = False) -> float:
     Args:
         trial: What to train.
         fused: Let torch.optim use one kernel for all parameters: a third off a step of Adam.
+        report: Told the loss of a batch now and then, but not after the last step.
+        report_every: Steps between two reports.
     """
     import torch
     from torch import nn
@@ -68,7 +77,7 @@ def train_trial(trial: PlainTrial, *, fused: bool = False) -> float:
     make_optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[trial.optimizer]
     optimizer = make_optimizer(model.parameters(), lr=trial.lr, fused=fused or None)
     generator = torch.Generator().manual_seed(trial.batch_seed)
-    for _ in range(trial.num_steps):
+    for step in range(1, trial.num_steps + 1):
         rows = torch.randint(len(images), (trial.batch_size,), generator=generator)
         loss = functional.cross_entropy(model(images[rows]), labels[rows])
         if not math.isfinite(loss.item()):
@@ -76,6 +85,8 @@ def train_trial(trial: PlainTrial, *, fused: bool = False) -> float:
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        if step % report_every == 0 and step < trial.num_steps:
+            report(loss.item())
     with torch.no_grad():
         final = functional.cross_entropy(model(images), labels).item()
     return final if math.isfinite(final) else math.inf

@@ -1,8 +1,8 @@
-"""The peer: Ray Tune with one function trial per (lr, seed), as people write it and tuned.
+"""The peers: Ray Tune with one function trial per (lr, seed), as people write it, tuned, with ASHA.
 
 Each is a whole program, run in a process of its own by ``benchmarks.throughput``:
 
-    python -m benchmarks.ray_tune written|tuned TRIALS.json OUTCOMES.json
+    python -m benchmarks.ray_tune written|tuned|asha TRIALS.json OUTCOMES.json
 """
 
 import json
@@ -16,6 +16,9 @@ from typing import Any
 
 from benchmarks.plain_trial import PlainTrial, train_trial
 
+# A trial reports so often, as after the epochs of a tutorial.
+NUM_REPORTS = 10
+LARGEST_LOSS = 1e9
 # What Ray's documentation and issues offer to make many short trials cheap.
 TUNED_ENVIRONMENT: Mapping[str, str] = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -46,6 +49,21 @@ def train_tuned(config: dict[str, Any]) -> None:
     tune.report({"final_loss": final_loss, **_stamps(begin_s)})
 
 
+def train_for_asha(config: dict[str, Any]) -> None:
+    """Train one trial and report its loss ten times, as a scheduler wants it."""
+    from ray import tune
+
+    begin_s = time.time()
+    final_loss = train_trial(
+        PlainTrial(**config["trial"]),
+        report=lambda loss: tune.report({"loss": loss, **_stamps(begin_s)}),
+        report_every=config["trial"]["num_steps"] // NUM_REPORTS,
+    )
+    # Finite, or ASHA's percentiles become nan and stop nothing any more (Ray 2.60).
+    loss = min(final_loss, LARGEST_LOSS)
+    tune.report({"loss": loss, "final_loss": final_loss, **_stamps(begin_s)})
+
+
 def _stamps(begin_s: float) -> dict[str, float]:
     return {"begin_s": begin_s, "end_s": time.time(), "worker": os.getpid()}
 
@@ -55,6 +73,20 @@ def run_as_written(trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
     from ray import tune
 
     tuner = tune.Tuner(train_as_written, param_space={"trial": tune.grid_search(trials)})
+    return [_outcome(result) for result in tuner.fit()]
+
+
+def run_with_asha(trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Run the grid as in Ray's own tutorial on ASHA, every other setting left alone."""
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+
+    scheduler = ASHAScheduler(max_t=NUM_REPORTS, grace_period=1, reduction_factor=2)
+    tuner = tune.Tuner(
+        train_for_asha,
+        param_space={"trial": tune.grid_search(trials)},
+        tune_config=tune.TuneConfig(metric="loss", mode="min", scheduler=scheduler),
+    )
     return [_outcome(result) for result in tuner.fit()]
 
 
@@ -77,9 +109,11 @@ def run_tuned(trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _outcome(result: Any) -> dict[str, Any]:  # noqa: ANN401  # Ray is untyped
-    names = ("final_loss", "begin_s", "end_s", "worker")
+    names = ("begin_s", "end_s", "worker")
     return {
         "key": result.config["trial"]["key"],
+        # A trial that was stopped has none.
+        "final_loss": result.metrics.get("final_loss"),
         **{name: result.metrics[name] for name in names},
     }
 
@@ -90,9 +124,9 @@ def write_trials(trials: list[PlainTrial], path: Path) -> None:
 
 
 def main() -> None:
-    """Run one of the two ways on stored trials and store what came out."""
+    """Run one of the ways on stored trials and store what came out."""
     way, trials, outcomes = sys.argv[1:]
-    run = {"written": run_as_written, "tuned": run_tuned}[way]
+    run = {"written": run_as_written, "tuned": run_tuned, "asha": run_with_asha}[way]
     Path(outcomes).write_text(json.dumps(run(json.loads(Path(trials).read_text()))))
 
 

@@ -1,13 +1,17 @@
 """Trials per second of ``scaling-sweep run`` against Ray Tune with one trial per (lr, seed).
 
-Three whole programs, one after the other on the same machine, each in a process of its own:
+Four whole programs, one after the other on the same machine, each in a process of its own:
 
 * ours: ``scaling-sweep run`` on a grid of digits_mlp trials, without the fit, which the peers do
   not have either (its time is printed beside);
 * Ray Tune as people write it: a function that trains one model by a plain torch loop and reports
   once, ``tune.Tuner(function, param_space=grid)``, every setting left alone;
 * Ray Tune tuned by an expert: actors reused, loggers, dashboard and output off, no checkpoints,
-  one thread per worker, fused optimizers.
+  one thread per worker, fused optimizers;
+* Ray Tune with ASHA on the loss, as in its tutorial: ten reports a trial, ``grace_period=1``,
+  ``reduction_factor=2``, all else left alone. ASHA looks for the best trials and stops the others
+  by rank, so most end before one can say whether they were stable: the table counts those that
+  have a verdict, and from the others no edge can be read.
 
 What was chosen so that the comparison does not favour us:
 
@@ -22,12 +26,14 @@ What was chosen so that the comparison does not favour us:
   peer would reach on as many trials as ours (its start-up once, the rest at its own pace), and
   the rate of training alone, from the first trial's begin to the last one's end.
 
-    python -m benchmarks.throughput [--trials 1000] [--written-trials 24] [--tuned-trials 192]
+    python -m benchmarks.throughput [--trials 960] [--written-trials 24] [--tuned-trials 192]
+                                    [--asha-trials 24]
 """
 
 import argparse
 import json
 import math
+import os
 import random
 import sys
 import tempfile
@@ -40,6 +46,7 @@ import pandas as pd
 
 from benchmarks.plain_trial import PlainTrial
 from benchmarks.ray_tune import write_trials
+from benchmarks.tables import markdown_table
 from benchmarks.timing import ROOT, Timed, describe_conditions, time_command
 from scaling_sweep.planning import Trial, all_trials
 from scaling_sweep.spec import SweepSpec, parse_sweep
@@ -64,6 +71,9 @@ stability: {{max_loss_ratio: {ratio}}}
 """
 
 
+_LEAST = {"trials": 192, "written_trials": 24, "tuned_trials": 24, "asha_trials": 24}
+
+
 @dataclass(frozen=True)
 class Entry:
     """One program's figures.
@@ -74,7 +84,8 @@ class Entry:
         timed: Its cost from start to exit.
         training_s: From the first trial's begin to the last one's end.
         num_workers: Processes that trained.
-        final_losses: By trial key; infinite when not finite.
+        final_losses: By trial key, of those that reached a verdict; infinite when not finite.
+        busy_share: Share of the workers' time in ``training_s`` that packs took; None for peers.
     """
 
     name: str
@@ -83,6 +94,12 @@ class Entry:
     training_s: float
     num_workers: int | None
     final_losses: Mapping[str, float]
+    busy_share: float | None = None
+
+    @property
+    def num_verdicts(self) -> int:
+        """Trials that ended as stable or diverged."""
+        return len(self.final_losses)
 
     @property
     def startup_s(self) -> float:
@@ -164,11 +181,13 @@ def measure_ours(sweep: Path, folder: Path) -> Entry:
     end_s = pd.Series({p.stem: p.stat().st_mtime for p in (folder / "parts").glob("*.parquet")})
     training_s = float(end_s.max() - (end_s - pack_time_s).min())
     losses = dict(zip(rows["trial_id"], rows["final_loss"].fillna(math.inf), strict=True))
-    return Entry("scaling-sweep run", len(rows), timed, training_s, None, losses)
+    num_workers = os.cpu_count() or 1
+    busy = float(pack_time_s.sum()) / (training_s * num_workers)
+    return Entry("scaling-sweep run", len(rows), timed, training_s, num_workers, losses, busy)
 
 
 def measure_peer(name: str, way: str, trials: Sequence[PlainTrial], folder: Path) -> Entry:
-    """Run Ray Tune, ``written`` or ``tuned``, in a home of its own so that nothing is left."""
+    """Run Ray Tune, ``written``, ``tuned`` or ``asha``, in a home of its own."""
     given, outcomes = folder / f"{way}.json", folder / f"{way}-outcomes.json"
     write_trials(list(trials), given)
     timed = time_command(
@@ -178,7 +197,8 @@ def measure_peer(name: str, way: str, trials: Sequence[PlainTrial], folder: Path
     )
     results = pd.DataFrame(json.loads(outcomes.read_text()))
     training_s = float(results["end_s"].max() - results["begin_s"].min())
-    losses = dict(zip(results["key"], results["final_loss"], strict=True))
+    told = results[results["final_loss"].notna()]
+    losses = dict(zip(told["key"], told["final_loss"].astype(float), strict=True))
     return Entry(name, len(results), timed, training_s, results["worker"].nunique(), losses)
 
 
@@ -195,6 +215,8 @@ def count_agreeing(ours: Entry, peer: Entry, initial: Mapping[str, float]) -> st
         [entry.final_losses[key] <= MAX_LOSS_RATIO * initial[key] for key in keys]
         for entry in (ours, peer)
     )
+    if not keys:
+        return f"No trial of {peer.name} reached a verdict"
     agreeing = sum(mine == theirs for mine, theirs in zip(own, other, strict=True))
     return (
         f"{agreeing} of {len(keys)} verdicts agree with {peer.name}; "
@@ -204,31 +226,39 @@ def count_agreeing(ours: Entry, peer: Entry, initial: Mapping[str, float]) -> st
 
 def render_table(ours: Entry, peers: Sequence[Entry]) -> str:
     """Return the figures of each program and our ratios to the peers."""
-    lines = [
-        f"{'':31}{'':>8}{'':>8}{'':>9}{'':>9}   ------ trials per second ------{'CPU s':>9}",
-        f"{'program':31}{'trials':>8}{'workers':>8}{'wall s':>9}{'start s':>9}"
-        f"{'whole':>11}{f'at {ours.num_trials}':>11}{'training':>11}{'/trial':>9}",
-    ]
-    for entry in (ours, *peers):
-        lines.append(
-            f"{entry.name:31}{entry.num_trials:8}{entry.num_workers or '':>8}"
-            f"{entry.timed.wall_time_s:9.1f}{entry.startup_s:9.1f}{entry.whole_rate:11.3f}"
-            f"{entry.rate_at(ours.num_trials):11.3f}{entry.training_rate:11.3f}"
-            f"{entry.cpu_s_per_trial:9.3f}"
-        )
+    head = (
+        *("program", "trials", "verdicts", "workers", "wall s", "start s", "whole /s"),
+        *(f"at {ours.num_trials} /s", "training /s", "CPU s/trial"),
+    )
+    rows = [_entry_row(entry, ours.num_trials) for entry in (ours, *peers)]
     for peer in peers:
-        lines.append(
-            f"{'× ' + peer.name:31}{'':34}{ours.whole_rate / peer.whole_rate:11.1f}"
-            f"{ours.whole_rate / peer.rate_at(ours.num_trials):11.1f}"
-            f"{ours.training_rate / peer.training_rate:11.1f}"
-            f"{peer.cpu_s_per_trial / ours.cpu_s_per_trial:9.1f}"
+        ratios = (
+            ours.whole_rate / peer.whole_rate,
+            ours.whole_rate / peer.rate_at(ours.num_trials),
+            ours.training_rate / peer.training_rate,
+            peer.cpu_s_per_trial / ours.cpu_s_per_trial,
         )
-    return "\n".join(lines)
+        rows.append([f"ours × {peer.name}", *[""] * 5, *(f"{ratio:.1f}" for ratio in ratios)])
+    return markdown_table(head, rows)
 
 
-def measure(num_trials: int, num_written: int, num_tuned: int) -> None:
-    """Run the three programs and print the table."""
-    print(describe_conditions(), flush=True)
+def _entry_row(entry: Entry, num_trials: int) -> list[str]:
+    rates = (entry.whole_rate, entry.rate_at(num_trials), entry.training_rate)
+    return [
+        entry.name,
+        f"{entry.num_trials}",
+        f"{entry.num_verdicts}",
+        f"{entry.num_workers}",
+        f"{entry.timed.wall_time_s:.1f}",
+        f"{entry.startup_s:.1f}",
+        *(f"{rate:.3g}" for rate in rates),
+        f"{entry.cpu_s_per_trial:.3f}",
+    ]
+
+
+def measure(num_trials: int, num_written: int, num_tuned: int, num_asha: int) -> None:
+    """Run the programs and print the table."""
+    print(describe_conditions() + "\n", flush=True)
     text = make_sweep(num_trials)
     spec = parse_sweep(text).spec
     with tempfile.TemporaryDirectory(prefix="scaling-sweep-") as scratch:
@@ -241,13 +271,16 @@ def measure(num_trials: int, num_written: int, num_tuned: int) -> None:
             for name, way, n in (
                 ("Ray Tune, as people write it", "written", num_written),
                 ("Ray Tune, tuned by an expert", "tuned", num_tuned),
+                ("Ray Tune with ASHA", "asha", num_asha),
             )
         ]
         rows = pd.read_parquet(folder / "run" / "results.parquet")
         print(render_table(ours, peers))
         print(
-            "whole: start to exit. at N: start to exit, had it run N trials. training: no start-up."
+            "\nwhole: start to exit. at N: start to exit, had it run N trials. training: no "
+            "start-up. verdicts: trials that ended as stable or diverged, not stopped by rank."
         )
+        print(f"Packs took {ours.busy_share:.1%} of our workers' time while we trained.")
         initial = dict(zip(rows["trial_id"], rows["initial_loss"], strict=True))
         for peer in peers:
             print(count_agreeing(ours, peer, initial))
@@ -262,11 +295,12 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=960, help="ours, at least 192")
     parser.add_argument("--written-trials", type=int, default=24, help="at least 24")
     parser.add_argument("--tuned-trials", type=int, default=192, help="at least 24")
+    parser.add_argument("--asha-trials", type=int, default=24, help="at least 24")
     options = parser.parse_args()
-    for name, least in (("trials", 192), ("written_trials", 24), ("tuned_trials", 24)):
+    for name, least in _LEAST.items():
         if getattr(options, name) < least:
             parser.error(f"--{name.replace('_', '-')} must be at least {least}")
-    measure(options.trials, options.written_trials, options.tuned_trials)
+    measure(options.trials, options.written_trials, options.tuned_trials, options.asha_trials)
 
 
 if __name__ == "__main__":
