@@ -123,6 +123,7 @@ def run_sweep(
             cluster has a fault that a person can mend.
     """
     folder, tracker = RunFolder(out), tracker or Tracker()
+    display.on_stage("waiting for the run folder")
     with folder.opened():
         rows = folder.read_rows()
         if len(rows) and folder.sweep.exists():

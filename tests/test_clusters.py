@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from scaling_sweep.cli import main
-from scaling_sweep.clusters import Place, Site, find_cluster
+from scaling_sweep.clusters import Place, Site, connected, find_cluster
 from scaling_sweep.clusters.slurm import SlurmCluster
 from scaling_sweep.clusters.words import KINDS, load_cluster
 from scaling_sweep.errors import UserError
@@ -156,3 +156,16 @@ def test_help_needs_no_ray() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine too busy for Ray's own patience is said in a line, without a traceback."""
+    import ray
+
+    def give_up(**_: object) -> None:
+        raise Exception("The current node timed out\nduring startup.")  # as Ray
+
+    monkeypatch.setattr(ray, "init", give_up)
+    with pytest.raises(UserError, match=r"did not start.*timed out during startup\.; is it very"):
+        with connected("local"):
+            pytest.fail("nothing was reached")

@@ -103,18 +103,29 @@ def _connection(cluster: str, options: dict[str, Any], verbose: bool) -> Iterato
         with _hushed(verbose):
             _remind_of_token()
             ray.init(**options, **quiet)
-    # RuntimeError: the cluster has another version of Ray or Python.
-    except (ConnectionError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"cannot reach the Ray cluster {cluster!r}: {reason}; "
-            "start one with `ray start --head`, or write CLUSTER=local"
-        ) from error
+    # Ray says with a bare Exception that a node is late, with a RuntimeError that its version or
+    # Python's is another one, with a ConnectionError that nobody answers.
+    except Exception as error:
+        raise _explain(cluster, error) from error
     try:
         resources = ray.cluster_resources()
         yield Capacity(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
     finally:
         ray.shutdown()
+
+
+def _explain(cluster: str, error: Exception) -> UserError:
+    """Say in a line why there is no Ray, and what to do."""
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    if cluster == "local":
+        return UserError(
+            f"Ray did not start on this machine: {reason}; "
+            "is it very busy, or is its disk full? Run again, what is finished is kept"
+        )
+    return UserError(
+        f"cannot reach the Ray cluster {cluster!r}: {reason}; "
+        "start one with `ray start --head`, or write CLUSTER=local"
+    )
 
 
 def _remind_of_token() -> None:
