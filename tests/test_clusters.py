@@ -166,6 +166,6 @@ def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) 
         raise Exception("The current node timed out\nduring startup.")  # as Ray
 
     monkeypatch.setattr(ray, "init", give_up)
-    with pytest.raises(UserError, match=r"did not start.*timed out during startup\.; is it very"):
-        with connected("local"):
-            pytest.fail("nothing was reached")
+    expected = r"did not start.*timed out during startup\.; is it very"
+    with pytest.raises(UserError, match=expected), connected("local"):
+        pytest.fail("nothing was reached")
