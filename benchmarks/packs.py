@@ -172,7 +172,7 @@ def peak_rate(repeats: int) -> float:
     """
     some = torch.randn(PEAK_SIZE, PEAK_SIZE)
     products: list[Callable[[], Tensor]] = [lambda: some @ some]
-    if torch.backends.mkldnn.is_available():
+    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         linear = torch.ops.mkldnn._linear_pointwise
         products.append(lambda: linear(some, some, None, "none", [], ""))
     best = float("inf")
