@@ -1,5 +1,6 @@
 """Packs out, rows in: the Ray Tune side of a run."""
 
+import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 
 from scaling_sweep.clusters import Capacity
 from scaling_sweep.driver_failures import PackClock, short_reason
@@ -136,6 +138,18 @@ class _Collector(tune.Callback):  # type: ignore[misc]  # Ray is untyped
             watcher.on_pack(pack, rows, wall_time_s)
 
 
+class _Scheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
+    """Lets every worker that starts become one.
+
+    Tune (2.60) gives a worker that has become free to the pack that waits for a new one, and ends
+    the new one: while packs take less time than a worker's start, one worker trains them all.
+    Where the scheduler chooses nothing, Tune gives it to the next pack instead.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:  # noqa: ANN401
+        """Choose nothing."""
+
+
 class _StopOnProblem(tune.Stopper):  # type: ignore[misc]  # Ray is untyped
     """Ends the run when rows cannot be stored."""
 
@@ -193,6 +207,8 @@ def train_packs(
 
         with _sigterm_as_sigint():
             return train_packs_there(search, order, capacity, store, watchers)
+    # With a searcher Tune starts one worker at a time; it reads this when it begins.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once)
     searcher = PackSearcher(search)
     collector = _Collector(searcher, store, watchers, PackClock(resources.pack_timeout))
     trainable = tune.with_resources(
@@ -204,6 +220,7 @@ def train_packs(
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
+                scheduler=_Scheduler(),
                 num_samples=-1,
                 max_concurrent_trials=at_once,
                 reuse_actors=True,

@@ -5,8 +5,7 @@ import time
 
 from benchmarks.drill.ground import Ground
 from benchmarks.drill.outcome import check
-from benchmarks.drill.processes import mentioning
-from benchmarks.drill.study import Driver, Study, check_equal, check_whole
+from benchmarks.drill.study import Driver, Study, check_equal, check_whole, wait_until_gone
 
 FAULT = "driver killed (SIGKILL) at random moments, the same command each time"
 DEMAND = "the table equals the undisturbed one, row for row"
@@ -14,8 +13,6 @@ _SEED = 0
 # Of the moments, so many lie before the first pack of a life is stored: imports, a look at the
 # task, Ray's start. The others come within this time after some pack.
 _SHARE_EARLY, _WITHIN_S, _MOST_PACKS = 0.3, 2.0, 2
-# Ray's own processes notice in 0.3 s that their driver is gone (measured), on a busy machine later.
-_ENDED_WITHIN_S = 60.0
 
 
 def drill(ground: Ground) -> str:
@@ -45,7 +42,7 @@ def drill(ground: Ground) -> str:
             driver.process.kill()
             driver.process.wait()
         check(study.parts().items() >= before.items(), "a finished pack was changed")
-        longest_s = max(longest_s, _wait_until_gone(driver.process.pid))
+        longest_s = max(longest_s, wait_until_gone(driver.process.pid))
         stored_before = len(study.parts())
     study.finish()
     num_rows = check_equal(study, undisturbed)
@@ -68,13 +65,3 @@ def _pause(driver: Driver, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while driver.process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
-
-
-def _wait_until_gone(pid: int) -> float:
-    """Return how long processes of a killed driver's Ray lived on."""
-    began = time.monotonic()
-    while left := mentioning(f"_{pid}/"):  # Ray names its session after the driver
-        seconds = time.monotonic() - began
-        check(seconds < _ENDED_WITHIN_S, f"processes of Ray outlived a driver: {left}")
-        time.sleep(0.1)
-    return time.monotonic() - began

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 from benchmarks.drill.ground import Ground
 from benchmarks.drill.outcome import check, check_time
-from benchmarks.drill.processes import mentioning
-from benchmarks.drill.study import Driver, check_equal, check_whole
+from benchmarks.drill.study import Driver, check_equal, check_whole, wait_until_gone
 
 FAULT = "Ctrl-C, and SIGTERM in a script's background"
 DEMAND = "the run ends within 10 s, with everything finished kept"
@@ -43,7 +42,7 @@ def _stop(ground: Ground, name: str, stop: Callable[[int], None], *before: str) 
         status = driver.wait()
         seconds = time.monotonic() - began
     _check_said(name, driver, status)
-    check(not mentioning(f"_{driver.process.pid}/"), f"{name}: processes of its Ray live on")
+    wait_until_gone(driver.process.pid)
     check(study.parts().items() >= kept.items(), f"{name}: a finished pack was lost")
     check_whole(study)
     study.finish()

@@ -14,11 +14,14 @@ import pandas as pd
 
 from analysis.results import read_results
 from benchmarks.drill.outcome import BrokenError, check
+from benchmarks.drill.processes import mentioning
 from benchmarks.timing import ROOT
 
 # Ray starts in 10 s on an idle machine and in minutes on a busy one.
 PATIENCE_S = 600.0
-NUM_TRIALS_PER_PACK = 8
+# Ray's own processes notice in 0.3 s that their driver is gone (measured), and on a machine with
+# twenty times more to do than it can after half a minute.
+ENDED_WITHIN_S = 60.0
 # What no two runs share: times, and how trials that were still missing were put together.
 UNSHARED = ("pack_id", "wall_time_s")
 
@@ -260,6 +263,26 @@ class Driver:
     def stdout(self) -> str:
         """Return what it showed."""
         return (self.study.folder / "stdout").read_text()
+
+
+def wait_until_gone(pid: int) -> float:
+    """Wait until no process of a driver's Ray is left.
+
+    Args:
+        pid: Of the driver that has ended.
+
+    Returns:
+        Seconds that took.
+
+    Raises:
+        BrokenError: If one lives on.
+    """
+    began = time.monotonic()
+    while left := mentioning(f"_{pid}/"):  # Ray names its session after the driver
+        seconds = time.monotonic() - began
+        check(seconds < ENDED_WITHIN_S, f"processes of Ray outlived a driver: {left}")
+        time.sleep(0.1)
+    return time.monotonic() - began
 
 
 def check_equal(study: Study, undisturbed: Study, without: tuple[int, ...] = ()) -> int:
