@@ -57,7 +57,7 @@ class _PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
     def setup(self, config: dict[str, Any], order: WorkerOrder) -> None:
         """Take in what all packs share, once per actor."""
         self._worker = _make_worker(order)
-        self._worker.begin(config["pack"])
+        self._worker.begin(config["parcel"].pack)
 
     def step(self) -> dict[str, Any]:
         """Train for about a second, so that the actor hears when it shall stop."""
@@ -66,7 +66,7 @@ class _PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take on the next pack."""
-        self._worker.begin(new_config["pack"])
+        self._worker.begin(new_config["parcel"].pack)
         return True
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -112,17 +112,20 @@ class _Collector(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ANN401
         """Store the rows of a pack that trained, and let go of them."""
         self.clock.stop(trial)
-        result: PackResult | None = (trial.last_result or {}).pop("pack_result", None)
+        pack, last = self.searcher.take_back(trial.trial_id), trial.last_result or {}
+        last.pop("config", None)  # a copy of the pack, for which Tune has no use any more
+        result: PackResult | None = last.pop("pack_result", None)
         if result is not None:
             self._keep(result.pack, rows_of_result(result), result.wall_time_s)
-        elif trial.trial_id in self.searcher.handed_out:
-            self.searcher.lose(self.searcher.handed_out[trial.trial_id])
+        elif pack is not None:
+            self.searcher.lose(pack)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ANN401
         """Store rows that say why a pack could not be trained, after the last retry."""
         self.clock.stop(trial)
-        pack = self.searcher.handed_out[trial.trial_id]
-        self._keep(pack, rows_of_failure(pack, self.clock.reason(trial)), 0.0)
+        pack = self.searcher.take_back(trial.trial_id)
+        if pack is not None:
+            self._keep(pack, rows_of_failure(pack, self.clock.reason(trial)), 0.0)
 
     def _keep(self, pack: Pack, rows: PackRows, wall_time_s: float) -> None:
         if self.problem is not None:

@@ -1,7 +1,7 @@
 """Which pack Tune trains next: the search's answer, asked anew each time something was learned."""
 
 from collections import deque
-from typing import Any
+from typing import Any, Self
 
 from ray.tune.search import Searcher
 
@@ -9,14 +9,45 @@ from scaling_sweep.planning import Measurement, Pack, Search, Trial, read_measur
 from scaling_sweep.rows import PackRows
 
 
+class Parcel:
+    """A pack on its way through Tune, which copies every trial's config and keeps the copies.
+
+    A copy is the parcel itself, so that emptying it lets go of the pack everywhere at once; what
+    is pickled, for a worker, is a parcel of its own.
+
+    Args:
+        pack: What is in it.
+    """
+
+    def __init__(self, pack: Pack) -> None:
+        self._pack: Pack | None = pack
+
+    @property
+    def pack(self) -> Pack:
+        """What is in it; a ValueError once it has been emptied."""
+        if self._pack is None:
+            raise ValueError("This pack has returned already.")
+        return self._pack
+
+    def empty(self) -> Pack:
+        """Take the pack out and return it."""
+        pack, self._pack = self.pack, None
+        return pack
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return itself."""
+        return self
+
+    def __repr__(self) -> str:
+        """Return few words: Tune writes out every config it sees."""
+        return "Parcel()"
+
+
 class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
     """Hands out packs, one a Tune trial, and asks the search for more when they have returned.
 
     Args:
         search: Says which packs, knowing what has been found so far.
-
-    Attributes:
-        handed_out: Every pack that was given to Tune, by the id of its trial.
     """
 
     def __init__(self, search: Search) -> None:
@@ -27,7 +58,7 @@ class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         self._found: list[Measurement] = []
         self._lost: list[Trial] = []
         self._is_asked = False
-        self.handed_out: dict[str, Pack] = {}
+        self._handed_out: dict[str, Parcel] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave everything behind when Tune saves its own state, which nobody reads."""
@@ -38,11 +69,17 @@ class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         """Whether the search wants nothing more and everything has returned."""
         return self._next() is None and not self._in_flight and not self._lost
 
+    def take_back(self, trial_id: str) -> Pack | None:
+        """Return the pack of a trial that has ended; None the second time."""
+        parcel = self._handed_out.pop(trial_id, None)
+        return None if parcel is None else parcel.empty()
+
     def hear(self, pack: Pack, rows: PackRows) -> None:
         """Take in what a pack that was handed out has found, or that it found nothing."""
         del self._in_flight[pack.pack_id]
-        self._found += read_measurements(rows.results)
-        self._is_asked = not self._search.learns
+        if self._search.learns:
+            self._found += read_measurements(rows.results)
+            self._is_asked = False
 
     def lose(self, pack: Pack) -> None:
         """Give a pack up that ended without saying what it found, for another run to train."""
@@ -54,8 +91,9 @@ class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         if pack is None:
             return None if self._in_flight else str(Searcher.FINISHED)
         self._waiting.popleft()
-        self.handed_out[trial_id] = self._in_flight[pack.pack_id] = pack
-        return {"pack": pack}
+        self._in_flight[pack.pack_id] = pack
+        parcel = self._handed_out[trial_id] = Parcel(pack)
+        return {"parcel": parcel}
 
     def _next(self) -> Pack | None:
         """Return the pack to hand out next; the search is asked once for each time it learns."""
