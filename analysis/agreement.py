@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.agreement_words import describe, describe_exponents
+from analysis.edge_summaries import Censoring, MedianEdge
 from analysis.formatting import join_words
-from analysis.summaries import Censoring, MedianEdge
 from analysis.theory.curves import TheoryCurve
 from analysis.theory.inputs import FloatArray
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.edge_summaries import Edge, Place
 from analysis.likelihood import FloatArray
-from analysis.summaries import Edge, Place
 
 
 @dataclass(frozen=True)

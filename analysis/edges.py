@@ -12,10 +12,10 @@ import pandas as pd
 from analysis.axes import LR_AXIS, Axis
 from analysis.cells import collect_cells
 from analysis.criteria import Verdict
+from analysis.edge_summaries import Censoring, Edge, MedianEdge, Place
 from analysis.likelihood import FloatArray
 from analysis.medians import bound_medians, fit_medians
 from analysis.slow import find_too_slow, find_unmet
-from analysis.summaries import Censoring, Edge, MedianEdge, Place
 
 
 def bracket_edge(boldness: np.ndarray, diverged: np.ndarray) -> tuple[float, float, int]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from analysis.axes import LR_AXIS, Axis, AxisName
+from analysis.edge_summaries import MedianEdge
 from analysis.joint_laws import natural_parameters
 from analysis.optimal_summaries import OptimalFit, OptimalLR
 from analysis.places import find_place
-from analysis.summaries import Check, Exponents, Fit, GroupFit, LawFit, MedianEdge
+from analysis.summaries import Check, Exponents, Fit, GroupFit, LawFit
 from analysis.whole_files import write_whole
 
 FIT_SCHEMA = 1

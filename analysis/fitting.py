@@ -9,6 +9,7 @@ from scipy.special import fdtrc
 from analysis.bands import law_band, predict_edge
 from analysis.bootstrap import MIN_SEEDS, bootstrap_half_width, resample_seeds
 from analysis.cells import Cells, collect_cells
+from analysis.edge_summaries import Edge
 from analysis.intervals import Interval, profile_cut
 from analysis.joint_laws import Tilted, Wanted, list_laws
 from analysis.laws import Law, effective_batch_size
@@ -16,7 +17,7 @@ from analysis.likelihood import FloatArray
 from analysis.maximize import Box, Maxima, Problem, maximize
 from analysis.medians import Medians, anchors, fit_medians, sigma_bounds
 from analysis.profiles import Profile, compute_profile
-from analysis.summaries import Edge, Exponents, LawFit
+from analysis.summaries import Exponents, LawFit
 
 __all__ = ["MAX_DELTA_AICC", "fit_apart", "fit_cells", "fit_laws", "law_band", "predict_edge"]
 

@@ -11,12 +11,13 @@ import numpy as np
 from analysis.axes import AxisName
 from analysis.bands import predict_edge
 from analysis.damping_forecast import DampingRecommendation, recommend_damping, require_lr
+from analysis.edge_summaries import Censoring, MedianEdge
 from analysis.errors import AnalysisError
 from analysis.forecast_notes import name_setting, note_range, read_first, require_drawable
 from analysis.formatting import format_number, group_title
 from analysis.optimal_laws import as_group
 from analysis.sentences import critical_batch_size
-from analysis.summaries import Censoring, Fit, GroupFit, GroupKey, MedianEdge
+from analysis.summaries import Fit, GroupFit, GroupKey
 
 __all__ = [
     "SAFETY",

@@ -26,13 +26,7 @@ from analysis.refusals import (
 )
 from analysis.results import Results
 from analysis.slow import warn_unmet
-from analysis.summaries import (
-    Fit,
-    GroupFit,
-    GroupKey,
-    NaiveSlope,
-    Sensitivity,
-)
+from analysis.summaries import Fit, GroupFit, GroupKey, NaiveSlope, Sensitivity
 from analysis.sweep_text import is_bisection
 from analysis.tables import ResultsError
 

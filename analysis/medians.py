@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.cells import Cells
+from analysis.edge_summaries import Place
 from analysis.intervals import students_t
 from analysis.likelihood import FloatArray, bracket_likelihood
 from analysis.maximize import Box, Problem, maximize
-from analysis.summaries import Place
 
 # sigma below a twelfth of the grid's log ratio cannot be told from no spread at all: statistics.md.
 SIGMA_FLOOR = 1 / 12

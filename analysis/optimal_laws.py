@@ -18,13 +18,14 @@ from analysis.bowl_curves import CONFIDENCE
 from analysis.bowls import Where
 from analysis.cells import Cells, collect_cells
 from analysis.checks import MARGIN, check_exponent
+from analysis.edge_summaries import Censoring, Edge, MedianEdge
 from analysis.fitting import fit_cells
 from analysis.intervals import hull, students_t
 from analysis.likelihood import FloatArray
 from analysis.optimal import LOSS_COLUMN, find_optimal_lrs
 from analysis.optimal_summaries import OptimalFit, OptimalLR
 from analysis.refusals import refuse_laws
-from analysis.summaries import Censoring, Edge, GroupFit, LawFit, MedianEdge
+from analysis.summaries import GroupFit, LawFit
 
 _MIN_BATCH_SIZES = 4  # as for edges: statistics.md, "Refuse to fit"
 _LACK_OF_FIT_P = 1e-3  # the same

@@ -3,6 +3,7 @@
 import numpy as np
 
 from analysis.bowls import Where
+from analysis.edge_summaries import Censoring
 from analysis.formatting import (
     format_exponent,
     format_interval,
@@ -11,7 +12,7 @@ from analysis.formatting import (
     format_rate,
 )
 from analysis.optimal_summaries import OptimalFit, OptimalLR
-from analysis.summaries import Censoring, GroupFit, Outcome
+from analysis.summaries import GroupFit, Outcome
 
 WHERE_NOTES = {
     Where.INSIDE: "",

@@ -11,6 +11,7 @@ import numpy as np
 from analysis.axes import LR_AXIS, Axis
 from analysis.criteria import Criterion, Kind, Reference
 from analysis.damping_words import describe_ratio_shape, growth_apart
+from analysis.edge_summaries import Censoring
 from analysis.formatting import (
     UNKNOWN,
     format_exponent,
@@ -19,7 +20,7 @@ from analysis.formatting import (
     optimizer_name,
 )
 from analysis.joint_laws import IN_BATCH, natural_parameters
-from analysis.summaries import Censoring, GroupFit, GroupKey, LawFit, Outcome
+from analysis.summaries import GroupFit, GroupKey, LawFit, Outcome
 
 OUTCOME_MEANINGS = {
     Outcome.CONFIRMED: "the 90 % interval lies within the margin around the predicted slope",

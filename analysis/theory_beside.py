@@ -9,8 +9,9 @@ from analysis.agreement import Agreement, compare, rank
 from analysis.axes import AxisName
 from analysis.curvature_columns import WORDS, Matrix, Quantity
 from analysis.curvature_table import CurvatureTable
+from analysis.edge_summaries import Censoring
 from analysis.formatting import UNKNOWN, optimizer_name
-from analysis.summaries import Censoring, GroupFit
+from analysis.summaries import GroupFit
 from analysis.theory import (
     THEORIES,
     Conditions,

@@ -5,8 +5,9 @@ import numpy as np
 from analysis.agreement import Agreement
 from analysis.agreement_words import describe_exponents
 from analysis.curvature_table import CurvatureTable
+from analysis.edge_summaries import Censoring
 from analysis.formatting import format_exponent, format_number, join_words
-from analysis.summaries import Censoring, GroupFit
+from analysis.summaries import GroupFit
 from analysis.theory.curves import Bound, Confidence, TheoryCurve
 from analysis.theory_beside import TheoryComparison
 

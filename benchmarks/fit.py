@@ -24,12 +24,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.edge_summaries import Edge
 from analysis.edges import find_edges
 from analysis.fitting import fit_laws
 from analysis.groups import fit_results
 from analysis.results import read_results, write_results
 from analysis.simulate import Design, simulate_table
-from analysis.summaries import Edge
 from benchmarks.timing import describe_conditions
 
 TARGET_S = 5.0

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.bands import law_band
+from analysis.edge_summaries import Censoring, Edge
 from analysis.figures import points
 from analysis.joint_laws import IN_BATCH
-from analysis.summaries import Censoring, Edge, GroupFit, LawFit
+from analysis.summaries import GroupFit, LawFit
 
 # A law is drawn a little beyond the data, enough to be seen as a line and not as a forecast.
 _OVERHANG_OCTAVES = 0.3

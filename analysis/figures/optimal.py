@@ -10,12 +10,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.bands import law_band
 from analysis.bowl_curves import Bowl
+from analysis.edge_summaries import Censoring
 from analysis.figures import canvas, points
 from analysis.formatting import format_exponent, format_number
 from analysis.optimal import collect_bowl
 from analysis.optimal_laws import as_group
 from analysis.optimal_summaries import OptimalLR
-from analysis.summaries import Censoring, GroupFit
+from analysis.summaries import GroupFit
 
 _MAX_PANELS = 6
 _OVERHANG_OCTAVES = 0.3

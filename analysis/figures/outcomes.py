@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from analysis.axes import Axis
+from analysis.edge_summaries import Censoring, Place
 from analysis.figures import canvas
 from analysis.formatting import format_number
 from analysis.slow import find_too_slow
-from analysis.summaries import Censoring, GroupFit, Place
+from analysis.summaries import GroupFit
 
 # A column of more cells than this cannot be told apart at the figure's height (by eye).
 _MAX_ROWS = 60

@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from analysis.edge_summaries import Censoring
 from analysis.figures import canvas
 from analysis.formatting import format_number
-from analysis.summaries import Censoring, GroupFit
+from analysis.summaries import GroupFit
 
 _OUTSIDE = (
     (Censoring.RIGHT, "^", "edge above the grid"),

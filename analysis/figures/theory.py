@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 
 from analysis.agreement import Agreement
 from analysis.agreement_words import HOLDS
+from analysis.edge_summaries import Censoring
 from analysis.figures import canvas, points
 from analysis.figures.labels import spread_places
-from analysis.summaries import Censoring, GroupFit
+from analysis.summaries import GroupFit
 from analysis.theory.curves import Confidence, TheoryCurve
 from analysis.theory_beside import PointComparison
 

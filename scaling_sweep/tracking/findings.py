@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.axes import Axis, AxisName
 from analysis.curvature_table import CurvatureTable
+from analysis.edge_summaries import Censoring, MedianEdge
 from analysis.figures.album import Picture as Drawing
 from analysis.figures.album import draw_optima, draw_pictures, select_trials
 from analysis.figures.edges import compute_edges
@@ -16,7 +17,7 @@ from analysis.figures.losses import compute_losses
 from analysis.figures.points import place_points
 from analysis.optimal_summaries import OptimalFit, OptimalLR
 from analysis.results import Results
-from analysis.summaries import Censoring, Fit, GroupFit, MedianEdge
+from analysis.summaries import Fit, GroupFit
 from scaling_sweep.tracking.cells import log_line, plain, unfold_charts
 from scaling_sweep.tracking.messages import Cell, Chart, Findings, Line, Picture, Table
 from scaling_sweep.tracking.theory import TheoryFindings, find_theory

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.agreement import compare, describe_exponents, rank
-from analysis.summaries import Censoring, MedianEdge
+from analysis.edge_summaries import Censoring, MedianEdge
 from analysis.theory import Bound, Confidence, Family, TheoryCurve
 
 SIZES = np.array([1.0, 4.0, 16.0, 64.0, 256.0])

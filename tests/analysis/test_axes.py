@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.axes import DAMPING_AXIS, LR_AXIS, AxisName
+from analysis.edge_summaries import Censoring, Place
 from analysis.edges import find_edges, find_median_edges
 from analysis.joint_laws import BentInBatch, Tilted, Wanted, find_joint_law, list_laws
 from analysis.laws import LAWS, Power, Saturating, Surge
 from analysis.slow import find_too_slow
-from analysis.summaries import Censoring, Place
 
 POSITIVE = st.floats(1e-6, 1e6)
 LOG_B = np.log([1.0, 8.0, 64.0, 512.0])

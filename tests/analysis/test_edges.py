@@ -6,11 +6,11 @@ import pytest
 from scipy import optimize, stats
 
 from analysis.cells import Cells, collect_cells
+from analysis.edge_summaries import Censoring, Edge, Place
 from analysis.edges import bracket_edge, find_edges, find_median_edges
 from analysis.likelihood import bracket_likelihood
 from analysis.medians import fit_medians
 from analysis.simulate import Design, simulate_table
-from analysis.summaries import Censoring, Edge, Place
 
 # Nelson 1982, turbine wheels: hours, wheels without a crack, wheels with one.
 HOURS = np.array([4, 10, 14, 18, 22, 26, 30, 34, 38, 42, 46.0])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from analysis.edge_summaries import Censoring
 from analysis.figures.album import draw_pictures, save_figures, select_trials
 from analysis.figures.canvas import new_figure, render_svg, save_figure, tick_values
 from analysis.figures.edges import compute_edges, edge_figure
@@ -21,7 +22,7 @@ from analysis.figures.losses import compute_losses, loss_figure
 from analysis.figures.outcomes import compute_outcomes, outcome_figure
 from analysis.figures.sensitivity import compute_sensitivity, sensitivity_figure
 from analysis.results import Results
-from analysis.summaries import Censoring, Fit, GroupFit, Outcome, Sensitivity
+from analysis.summaries import Fit, GroupFit, Outcome, Sensitivity
 from tests.analysis.report_cases import (
     RATES,
     make_group,

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from analysis.edge_summaries import Censoring
 from analysis.errors import AnalysisError
 from analysis.figures.loss_table import CURVES_SCHEMA, read_curves
 from analysis.figures.losses import LossCurve, compute_losses, loss_figure
-from analysis.summaries import Censoring
 from tests.analysis.report_cases import RATES, make_group, simulate_curves, simulate_trials
 
 TRIALS = simulate_trials()

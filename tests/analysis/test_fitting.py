@@ -10,6 +10,7 @@ from analysis.bands import law_band, predict_edge
 from analysis.bootstrap import bootstrap_half_width, resample_seeds
 from analysis.cells import collect_cells
 from analysis.checks import check_exponent
+from analysis.edge_summaries import Edge
 from analysis.edges import find_edges, find_median_edges
 from analysis.fitting import fit_laws
 from analysis.laws import LAWS, find_law
@@ -18,7 +19,7 @@ from analysis.maximize import Box, Problem, maximize
 from analysis.medians import fit_medians
 from analysis.profiles import compute_profile
 from analysis.simulate import Design, simulate_table
-from analysis.summaries import Edge, GroupFit, GroupKey, LawFit
+from analysis.summaries import GroupFit, GroupKey, LawFit
 
 
 def saturating(b: np.ndarray) -> np.ndarray:

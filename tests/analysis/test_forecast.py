@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from analysis.bands import law_band
+from analysis.edge_summaries import Censoring
 from analysis.errors import AnalysisError
 from analysis.forecast import recommend, recommend_group, select_group
 from analysis.groups import fit_results
 from analysis.results import Results
-from analysis.summaries import Censoring, Fit, GroupFit
+from analysis.summaries import Fit, GroupFit
 from tests.analysis.report_cases import (
     RATES,
     make_group,

@@ -11,6 +11,7 @@ from scipy import stats
 
 from analysis.columns import COLUMN_NAMES
 from analysis.criteria import parse_criterion
+from analysis.edge_summaries import Censoring
 from analysis.formatting import group_title
 from analysis.groups import (
     Fit,
@@ -23,7 +24,7 @@ from analysis.groups import (
 from analysis.results import Results
 from analysis.sentences import describe_setting
 from analysis.simulate import Design, simulate_table
-from analysis.summaries import Censoring, GroupFit, Outcome
+from analysis.summaries import GroupFit, Outcome
 from analysis.tables import ResultsError, normalize_table
 
 

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.bands import predict_edge
+from analysis.edge_summaries import Censoring
 from analysis.figures.album import draw_optima
 from analysis.figures.optimal import bowl_figure, compute_bowls, draw_growth, growth_figure
 from analysis.forecast import recommend_group
@@ -18,7 +19,7 @@ from analysis.optimal_words import describe_growth, describe_optimum, find_share
 from analysis.report import render_report
 from analysis.results import Results
 from analysis.simulate_bowls import BowlDesign, simulate_bowls
-from analysis.summaries import Censoring, Fit, GroupFit
+from analysis.summaries import Fit, GroupFit
 from analysis.tables import normalize_table
 
 CLIFF = 0.8

@@ -20,15 +20,7 @@ from analysis.sentences import (
     headline,
     turning_batch_size,
 )
-from analysis.summaries import (
-    Check,
-    GroupFit,
-    GroupKey,
-    LawFit,
-    NaiveSlope,
-    Outcome,
-    Sensitivity,
-)
+from analysis.summaries import Check, GroupFit, GroupKey, LawFit, NaiveSlope, Outcome, Sensitivity
 from tests.analysis.report_cases import make_group, make_law, refuse, simulate_trials
 
 GROUP = make_group(simulate_trials(num_seeds=2))

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
+from analysis.edge_summaries import Censoring
 from analysis.figures.album import draw_curvature, save_figures
 from analysis.figures.canvas import render_svg
 from analysis.figures.density import compute_density, density_figure
 from analysis.figures.labels import spread_places
 from analysis.figures.theory import compute_theory, theory_figure
 from analysis.results import Results
-from analysis.summaries import Censoring, Fit, GroupFit
+from analysis.summaries import Fit, GroupFit
 from analysis.theory_beside import compare_theories
 from tests.analysis.curvature_cases import make_table
 from tests.analysis.report_cases import make_group, refuse, simulate_trials
