@@ -174,3 +174,11 @@ def test_impossible_words_and_shares_are_refused(args: dict[str, object], messag
     for make in (digits_mlp, digits_cnn):
         with pytest.raises(ValueError, match=message):
             make(**args)
+
+
+def test_digits_are_the_same_without_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that scikit-learn brings holds what its own function returns."""
+    from_file = digits._read_digits()
+    monkeypatch.setattr(digits.Path, "exists", lambda path: False)
+
+    assert (from_file == digits._read_digits()).all()
