@@ -34,4 +34,5 @@ def drill(ground: Ground) -> str:
     told.unlink()
     study.finish()
     num_rows = check_equal(study, ground.undisturbed())
-    return f'failed with "{reason[:90]}"; mended, {num_rows} rows equal'
+    # The allocator's own words stand in parentheses.
+    return f'failed with "{reason.partition(" (")[0]}"; mended, {num_rows} rows equal'
