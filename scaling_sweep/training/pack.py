@@ -3,10 +3,9 @@
 import math
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from scaling_sweep.optimizers.curvature_rule import CurvatureRule
 from scaling_sweep.optimizers.making import make_rule
@@ -16,11 +15,11 @@ from scaling_sweep.spec import OptimizerSpec, SweepSpec
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.batches import Batches
 from scaling_sweep.training.choosing import ProbeBatch, choose_engine, is_random
-from scaling_sweep.training.compaction import is_worth_dropping
 from scaling_sweep.training.copies import Copies, Point, stack_points
 from scaling_sweep.training.curves import CurveRecorder
 from scaling_sweep.training.engines import Engine, LoopEngine
 from scaling_sweep.training.evaluation import Evaluator, untrained_engine, validate
+from scaling_sweep.training.herd import Herd
 from scaling_sweep.training.judging import Measured, judge_trials
 from scaling_sweep.training.randomness import call_seeded, derive_seed
 from scaling_sweep.training.records import PackResult
@@ -182,7 +181,7 @@ class _PackRun:
         recorder = CurveRecorder(
             len(copies), self._pack.batch_size, self._pack.num_steps, self._device
         )
-        herd = yield from self._loop(_Herd.of(copies, self._pack.num_steps), engine, recorder)
+        herd = yield from self._loop(Herd.of(copies, self._pack.num_steps), engine, recorder)
         final = torch.full((len(copies),), math.inf, dtype=torch.float64)
         if herd.rows:
             final[herd.live.cpu()] = evaluator.losses(herd.copies, engine)
@@ -254,8 +253,8 @@ class _PackRun:
         return dict(zip(seeds, evaluator.losses(copies, engine).tolist(), strict=True))
 
     def _loop(
-        self, herd: "_Herd", engine: Engine, recorder: CurveRecorder
-    ) -> Generator[int, None, "_Herd"]:
+        self, herd: Herd, engine: Engine, recorder: CurveRecorder
+    ) -> Generator[int, None, Herd]:
         """Take all steps and return the copies that are still alive."""
         batches, slice_begin = self._batches(), time.perf_counter()
         factors = self._factors()
@@ -272,39 +271,6 @@ class _PackRun:
                 yield step + 1
                 slice_begin = time.perf_counter()
         return herd
-
-
-@dataclass(frozen=True)
-class _Herd:
-    """The copies that still train, and which trials of the pack they are.
-
-    Attributes:
-        copies: ``num_live`` stacked models.
-        live: Shape ``[num_live]``, their places in the pack, on the device.
-        rows: The same as a list, so that a GPU need not be asked at every step.
-        steps_run: Shape ``[num_trials]``, filled in when a copy is let go.
-    """
-
-    copies: Copies
-    live: Tensor
-    rows: list[int]
-    steps_run: Tensor
-
-    @classmethod
-    def of(cls, copies: Copies, num_steps: int) -> "_Herd":
-        """Begin with all copies of a pack."""
-        live = torch.arange(len(copies), device=copies.lr.device)
-        return cls(copies, live, live.tolist(), torch.full((len(copies),), num_steps))
-
-    def without(self, nonfinite: Tensor, step: int, num_steps: int) -> "_Herd":
-        """Let go of copies whose loss is no longer finite, when that saves time."""
-        dead = nonfinite[self.live]
-        if not is_worth_dropping(int(dead.sum()), len(self.rows), num_steps - step):
-            return self
-        self.steps_run[self.live[dead].cpu()] = step
-        kept = torch.nonzero(~dead).flatten()
-        live = self.live[kept]
-        return _Herd(self.copies.select(kept), live, live.tolist(), self.steps_run)
 
 
 def make_batches(
