@@ -95,7 +95,7 @@ def draw_edges_together(plot: OverviewPlot, axes: Axes, height: float) -> None:
             markersize=3.5,
             linewidth=1.1,
         )
-    canvas.style_axes(axes, "batch size B (examples)", "largest stable learning rate, LR_max")
+    canvas.style_axes(axes, "batch size B (examples)", "LR_max")
     canvas.scale_log_axis(axes, *y_range)
     points.scale_batch_axis(sizes, (sizes[0] / _MARGIN, sizes[-1] * _MARGIN), axes, 6)
     axes.grid(visible=True, color=canvas.GRID, linewidth=0.6)
