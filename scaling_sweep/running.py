@@ -131,7 +131,7 @@ def run_sweep(
         display.on_stage("looking at the task")
         done = measured_trials(rows)
         surely = _lacks_trials(sweep.spec, done)
-        with _reaching_ray(sweep.spec, cluster, verbose, surely=surely) as reach_ray:
+        with _reaching_ray(cluster, verbose, surely=surely) as reach_ray:
             # Slow to import, and meanwhile Ray starts.
             from scaling_sweep.training.preflight import inspect_task, load_sweep_task
 
@@ -161,11 +161,10 @@ def run_sweep(
 
 
 def _reaching_ray(
-    spec: SweepSpec, cluster: str, verbose: bool, *, surely: bool
+    cluster: str, verbose: bool, *, surely: bool
 ) -> AbstractContextManager[Callable[[], Capacity]]:
     """Return what leads to Ray: begun at once where it surely will be needed, or when it is."""
-    worker_per_core = spec.resources.cpus == 1 and not spec.resources.gpus
-    connect = partial(connected, cluster, verbose=verbose, preload=worker_per_core)
+    connect = partial(connected, cluster, verbose=verbose)
     if not surely:
         return entered_ahead(connect, now=False)
     ray = connect()  # a cluster that is not there is refused before torch is imported

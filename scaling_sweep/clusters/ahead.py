@@ -1,7 +1,7 @@
 """Enter a context in the background while something else is done: Ray takes seconds to start."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeVar
 
@@ -29,9 +29,14 @@ def entered_ahead(
         ...     reach()
         'Ray'
     """
-    # The thread ends before the stack is unwound, so that what it enters late is left too.
-    with ExitStack() as entered, ThreadPoolExecutor(1) as threads:
-        if now:
-            yield threads.submit(entered.enter_context, make()).result
-        else:
+    # The thread outlives the context: Linux kills Ray's processes when the thread ends that started
+    # them (PR_SET_PDEATHSIG).
+    with ThreadPoolExecutor(1) as threads, ExitStack() as entered:
+        if not now:
             yield lambda: entered.enter_context(make())
+            return
+        entering = threads.submit(entered.enter_context, make())
+        try:
+            yield entering.result
+        finally:
+            wait([entering])  # what is entered late is left too
