@@ -42,7 +42,7 @@ def split_examples(num_examples: int, share: float) -> Split:
 
     Example:
         >>> split_examples(5, 0.4).kept.tolist()
-        [1, 3, 4]
+        [1, 2, 3]
     """
     check_share("validation", share)
     num_held = round(share * num_examples)
