@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -144,6 +145,8 @@ def run_sweep(
             complete = not search_for(sweep.spec, rows, facts).next_packs()
             if not complete or _unmeasured(sweep.spec, folder):
                 display.on_stage("starting Ray")
+                if surely:  # while it starts, and its settings are made
+                    import_module("scaling_sweep.driver")
                 capacity = reach_ray()
                 search = search_for(sweep.spec, rows, facts, capacity)
                 packs = search.next_packs()
