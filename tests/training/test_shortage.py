@@ -141,8 +141,10 @@ sys.path.insert(0, {root!r})
 torch.set_num_threads(1)
 from tests.training.cases import make_spec, net_task, train_only, by_trial
 
+width = int(sys.argv[2])
 def wide():
-    return nn.Sequential(nn.Linear(4, 700), nn.Tanh(), nn.Linear(700, 700), nn.Linear(700, 1))
+    inner = nn.Linear(width, width)
+    return nn.Sequential(nn.Linear(4, width), nn.Tanh(), inner, nn.Linear(width, 1))
 
 spec = make_spec(["adam"], lrs=(1e-4, 2e-4, 5e-4, 1e-3), steps=3, engine="vmap")
 train_only(make_spec(["adam"], steps=2, engine="vmap"), net_task())  # what torch loads late
@@ -164,9 +166,9 @@ print(json.dumps([sizes, losses]))
 """
 
 
-def run_limited(megabytes: float) -> tuple[list[int], dict[str, list[object]]]:
+def run_limited(megabytes: float, width: int = 700) -> tuple[list[int], dict[str, list[object]]]:
     """Train eight wide nets in a process that may take only so much more than torch itself."""
-    command = [sys.executable, "-c", PROGRAM.format(root=str(ROOT)), str(megabytes)]
+    command = [sys.executable, "-c", PROGRAM.format(root=str(ROOT)), str(megabytes), str(width)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-2000:]
     sizes, losses = json.loads(done.stdout.splitlines()[-1])
@@ -183,6 +185,7 @@ def test_a_process_under_a_limit_halves_and_ends_with_the_same_rows() -> None:
         sizes, limited = run_limited(megabytes)
         assert min(sizes) < 8
         assert limited == free
-    _, none = run_limited(2)
+    # So wide that what the allocator has kept for itself does not do.
+    _, none = run_limited(40, width=2_000)
     assert {verdict for verdict, _, _ in none.values()} == {"failed"}
     assert all("out of memory with one copy" in str(row) for row in none.values())
