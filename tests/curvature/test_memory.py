@@ -51,19 +51,19 @@ def test_ten_million_parameters_stay_within_bounds(operator: str, kind: str) -> 
     max_bytes = 1_000_000_000
     script = _SCRIPT.format(width=2236, max_bytes=max_bytes, kind=kind, operator=operator)
 
-    for attempt in range(3):
-        done = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300
-        )
-        size, used = (int(word) for word in done.stdout.split())
-        assert size > 1e7
-        # Beside the result, which is the caller's. On a busy machine the allocator once held on to
-        # more pages than it had to give out, so the peak may be measured again.
-        within = used - 8 * size * 4 <= max_bytes
-        if within:
-            break
-        print(f"attempt {attempt}: {used} bytes")
-    assert within
+    # On a busy machine the allocator once held on to more pages than it had to give out, so the
+    # least of three peaks counts.
+    assert min(working_bytes(script) for _ in range(3)) <= max_bytes
+
+
+def working_bytes(script: str) -> int:
+    """Return the most that a process took beside the result, which is its caller's."""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300
+    )
+    size, used = (int(word) for word in done.stdout.split())
+    assert size > 1e7
+    return used - 8 * size * 4
 
 
 def test_a_plan_keeps_to_its_bound() -> None:
