@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 
 
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown, its columns aligned for people; all but the first to the right.
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
+    """Return a table in Markdown, its columns aligned for people.
 
     Args:
         head: Names of the columns.
         rows: Cells, as many in each row as there are columns.
+        left: How many columns hold words; the others hold numbers, aligned to the right.
 
     Returns:
         The lines, without a newline at the end.
@@ -22,11 +23,14 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """
     table = [tuple(head), *map(tuple, rows)]
     widths = [max(3, *map(len, column)) for column in zip(*table, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    ends = ["-" if place < left else ":" for place in range(len(widths))]
+    rule = ["-" * (width - 1) + end for width, end in zip(widths, ends, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
-        first = cells[0].ljust(widths[0])
-        others = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
-        return "| " + " | ".join([first, *others]) + " |"
+        padded = [
+            cell.ljust(width) if end == "-" else cell.rjust(width)
+            for cell, width, end in zip(cells, widths, ends, strict=True)
+        ]
+        return "| " + " | ".join(padded) + " |"
 
-    return "\n".join([line(table[0]), "| " + " | ".join(rule) + " |", *map(line, table[1:])])
+    return "\n".join([line(table[0]), line(rule), *map(line, table[1:])])
