@@ -7,11 +7,21 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.__main__ import describe_benchmarks
+from benchmarks.driver import one_seed
+from benchmarks.driver_run import Clocks
 from benchmarks.known_answer import true_edge
 from benchmarks.plain_trial import PlainTrial, train_trial
 from benchmarks.startup import simulate_digits
-from benchmarks.throughput import Entry, make_sweep, pick_trials, plain_trial
-from benchmarks.timing import Timed, time_command
+from benchmarks.throughput import (
+    Entry,
+    count_agreeing,
+    make_sweep,
+    pick_trials,
+    plain_trial,
+    render_table,
+)
+from benchmarks.timing import ROOT, Timed, time_command
 from scaling_sweep.planning import Trial, all_trials, plan_packs
 from scaling_sweep.spec import SweepSpec, parse_sweep
 
@@ -119,3 +129,60 @@ def test_simulated_table_has_the_size_of_the_digits_study() -> None:
 
     assert len(table) >= 2 * 10 * 6 * 28
     assert set(table["verdict"]) == {"stable", "diverged"}
+
+
+def test_peer_reports_now_and_then_and_trains_the_same() -> None:
+    """Reports, which ASHA wants, come every few steps but the last, and change nothing."""
+    trial = PlainTrial("key", "sgd", 4, 0.01, NUM_STEPS, 0, 0)
+    reports: list[float] = []
+    final = train_trial(trial, report=reports.append, report_every=10)
+
+    assert len(reports) == NUM_STEPS // 10 - 1
+    assert final == train_trial(trial)
+
+
+def test_trials_stopped_by_rank_have_no_verdict() -> None:
+    """The table counts trials that ended by themselves, and a peer without any is no error."""
+    timed = Timed(0, 15, 30, "")
+    ours = Entry("ours", 4, timed, 5, 2, {"a": 1.0, "b": 2.0, "c": math.inf, "d": 0.1}, 0.95)
+    asha = Entry("ASHA", 3, timed, 5, 2, {"a": 1.0})
+    none = Entry("none", 3, timed, 5, 2, {})
+
+    cells = [
+        [cell.strip() for cell in row.split("|")] for row in render_table(ours, [asha]).split("\n")
+    ]
+    verdicts = cells[0].index("verdicts")
+    assert [row[verdicts] for row in cells[2:4]] == ["4", "1"]
+    assert "1 of 1 verdicts agree with ASHA" in count_agreeing(ours, asha, {"a": 2.0})
+    assert count_agreeing(ours, none, {}) == "No trial of none reached a verdict"
+
+
+def test_busy_workers_are_counted_between_first_begin_and_last_end() -> None:
+    """Two workers train 6 s each of 8: what a pack waits between its slices is no training."""
+    clocks = Clocks(
+        num_trials=4,
+        num_packs=4,
+        num_workers=2,
+        ended_s=(12.0, 13.0, 17.0, 18.0),
+        training_s=(2.0, 2.0, 4.0, 4.0),
+        memory_mib=(100.0, 101.0, 102.0, 103.0),
+        cpu_s=(1.0, 1.1, 1.2, 1.3),
+        peak_mib=120.0,
+    )
+
+    assert clocks.busy_share == pytest.approx(12 / (2 * 8))
+    assert clocks.s_per_pack == pytest.approx(2)
+    assert clocks.cpu_s_per_pack == pytest.approx(0.1)
+
+
+def test_one_seed_of_a_sweep_is_the_rest_of_it_unchanged() -> None:
+    """The part of sweeps/digits.yaml that is trained has its grid and a single seed."""
+    text = (ROOT / "sweeps" / "digits.yaml").read_text()
+    whole, part = parse_sweep(text).spec, parse_sweep(one_seed(text)).spec
+
+    assert part == whole.model_copy(update={"seeds": 1})
+
+
+def test_documents_list_what_each_benchmark_answers() -> None:
+    """docs/performance.md has the table that `python -m benchmarks --list` prints."""
+    assert describe_benchmarks() in (ROOT / "docs" / "performance.md").read_text()
