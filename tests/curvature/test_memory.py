@@ -1,11 +1,13 @@
 """Products stay within the memory they were given."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 import torch
 
+from scaling_sweep.clusters.worker_environment import WORKER_ENVIRONMENT
 from scaling_sweep.curvature.workspace import Workspace
 from tests.curvature.cases import mlp
 
@@ -51,15 +53,21 @@ def test_ten_million_parameters_stay_within_bounds(operator: str, kind: str) -> 
     max_bytes = 1_000_000_000
     script = _SCRIPT.format(width=2236, max_bytes=max_bytes, kind=kind, operator=operator)
 
-    # On a busy machine the allocator once held on to more pages than it had to give out, so the
-    # least of three peaks counts.
-    assert min(working_bytes(script) for _ in range(3)) <= max_bytes
+    # Beside the result, which is the caller's.
+    assert working_bytes(script) <= max_bytes
 
 
 def working_bytes(script: str) -> int:
-    """Return the most that a process took beside the result, which is its caller's."""
+    """Return the most that a process took beside the result, whatever tests before have set."""
+    # Workers of Ray are told to keep what they once had (`MALLOC_…`), which is not what is used.
+    environment = {name: os.environ[name] for name in os.environ if name not in WORKER_ENVIRONMENT}
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+        env=environment,
     )
     size, used = (int(word) for word in done.stdout.split())
     assert size > 1e7

@@ -1,6 +1,7 @@
 """Out of memory: packs are halved, batches cut where allowed, and trials end as they would have."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from scaling_sweep.clusters.worker_environment import WORKER_ENVIRONMENT
 from scaling_sweep.rows import rows_of_result
 from scaling_sweep.training.copies import Copies
 from scaling_sweep.training.engines import LoopEngine, VmapEngine
@@ -169,7 +171,9 @@ print(json.dumps([sizes, losses]))
 def run_limited(megabytes: float, width: int = 700) -> tuple[list[int], dict[str, list[object]]]:
     """Train eight wide nets in a process that may take only so much more than torch itself."""
     command = [sys.executable, "-c", PROGRAM.format(root=str(ROOT)), str(megabytes), str(width)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    # Workers of Ray are told to take memory in advance (`MALLOC_…`); tests before may be theirs.
+    environment = {name: os.environ[name] for name in os.environ if name not in WORKER_ENVIRONMENT}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     sizes, losses = json.loads(done.stdout.splitlines()[-1])
     return sizes, losses
