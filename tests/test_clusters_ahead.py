@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
@@ -29,8 +29,16 @@ class Door:
 
 def test_nothing_is_entered_that_nobody_asks_for() -> None:
     """Without `now` the context is not even made."""
-    with entered_ahead(lambda: pytest.fail("made for nothing"), now=False):
+    made = list[str]()
+
+    def make() -> nullcontext[None]:
+        made.append("made")
+        return nullcontext()
+
+    with entered_ahead(make, now=False):
         pass
+
+    assert made == []
 
 
 def test_what_is_asked_for_is_entered_here_and_left() -> None:
