@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
 
-from scaling_sweep import driver
+from scaling_sweep.driver import WorkerOrder, tuner, workers
 from scaling_sweep.planning import Pack
 from scaling_sweep.rows import PackRows
 from scaling_sweep.running import run_sweep
@@ -118,19 +118,19 @@ class _IdleWorker:
         return PackResult(self._pack, records, None, "none", "none", 0.0)
 
 
-class IdleTrainable(driver._PackTrainable):
+class IdleTrainable(workers.PackTrainable):
     """A worker's actor that does nothing."""
 
-    def setup(self, config: dict[str, Any], order: driver.WorkerOrder) -> None:
+    def setup(self, config: dict[str, Any], order: WorkerOrder) -> None:
         """Take on the first pack."""
         self._worker = _IdleWorker()  # type: ignore[assignment]  # it answers to the same
         self._worker.begin(config["parcel"].pack)
 
 
-class ClockedTrainable(driver._PackTrainable):
+class ClockedTrainable(workers.PackTrainable):
     """A worker's actor that sums up the time it trains, and not what passes in between."""
 
-    def setup(self, config: dict[str, Any], order: driver.WorkerOrder) -> None:
+    def setup(self, config: dict[str, Any], order: WorkerOrder) -> None:
         """Begin at nought."""
         super().setup(config, order)
         self._training_s = 0.0
@@ -194,7 +194,7 @@ def run(way: str, sweep: Path) -> Clocks:
     trainable = {"idle": IdleTrainable, "train": ClockedTrainable}[way]
     with (
         tempfile.TemporaryDirectory(prefix="scaling-sweep-") as scratch,
-        patch.object(driver, "_PackTrainable", trainable),
+        patch.object(tuner, "PackTrainable", trainable),
     ):
         outcome = run_sweep(loaded, Path(scratch) / "run", "local", clock)
     cpus = loaded.spec.resources.cpus

@@ -36,8 +36,7 @@ from scaling_sweep.tracking import Tracker
 
 if TYPE_CHECKING:
     from scaling_sweep.curvature_plan import MeasuringJob
-    from scaling_sweep.driver import WorkerOrder
-    from scaling_sweep.driver_curvature import CurvatureCrew
+    from scaling_sweep.driver import CurvatureCrew, WorkerOrder
     from scaling_sweep.training.preflight import TaskFacts
 
 
@@ -254,7 +253,7 @@ def _measuring_beside(
 ) -> "Iterator[CurvatureCrew]":
     """Measure the curvature that is missing while packs train, on half of the cluster."""
     from scaling_sweep.curvature_store import CurvatureStore
-    from scaling_sweep.driver_curvature import CurvatureCrew
+    from scaling_sweep.driver import CurvatureCrew
 
     resources, jobs = order.spec.resources, _unmeasured(order.spec, folder)
     at_once = max(1, capacity.num_packs(resources.cpus, resources.gpus) // 2)

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from scaling_sweep import driver_failures
-from scaling_sweep.driver_failures import PackClock, short_reason
+from scaling_sweep.driver import failures
+from scaling_sweep.driver.failures import PackClock, short_reason
 
 SPEND = """
 import sys
@@ -38,8 +38,8 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Replace the clock and the killing."""
     clock = Clock()
-    monkeypatch.setattr(driver_failures.time, "monotonic", lambda: clock.now_s)
-    monkeypatch.setattr(driver_failures.ray, "kill", clock.killed.append)
+    monkeypatch.setattr(failures.time, "monotonic", lambda: clock.now_s)
+    monkeypatch.setattr(failures.ray, "kill", clock.killed.append)
     return clock
 
 

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from scaling_sweep.driver_searcher import PackSearcher, Parcel
+from scaling_sweep.driver.searcher import PackSearcher, Parcel
 from scaling_sweep.planning import Search
 from tests.run_cases import tiny_packs, tiny_sweep
 

@@ -7,16 +7,15 @@ folder is not. So over there they only put rows into a mailbox, which is emptied
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 
-from scaling_sweep.clusters import Capacity
+from scaling_sweep.driver.collector import Watcher
+from scaling_sweep.driver.tuner import train_here
+from scaling_sweep.driver.workers import WorkerOrder
 from scaling_sweep.planning import Pack, Search
 from scaling_sweep.rows import PackRows
-
-if TYPE_CHECKING:
-    from scaling_sweep.driver import Watcher, WorkerOrder
 
 # A guess: rows are seen soon, and the network is left alone.
 _LOOK_EVERY_S = 0.5
@@ -65,31 +64,29 @@ class _Sender:
         ray.get(self.mailbox.put.remote(_Letter(pack, rows, wall_time_s)))
 
 
-def _train_there(
+def _train_and_send(
     search: Search,
-    order: "WorkerOrder",
-    capacity: Capacity,
+    order: WorkerOrder,
+    at_once: int,
     mailbox: Any,  # noqa: ANN401
 ) -> bool:
     """Train packs beside the cluster; runs there."""
-    from scaling_sweep.driver import train_packs
-
-    return train_packs(search, order, capacity, lambda rows: None, [_Sender(mailbox)])
+    return train_here(search, order, at_once, lambda rows: None, [_Sender(mailbox)])
 
 
-def train_packs_there(
+def train_there(
     search: Search,
-    order: "WorkerOrder",
-    capacity: Capacity,
+    order: WorkerOrder,
+    at_once: int,
     store: Callable[[PackRows], None],
-    watchers: Sequence["Watcher"],
+    watchers: Sequence[Watcher],
 ) -> bool:
     """Train packs on a cluster that is reached through Ray's client.
 
     Args:
         search: Says which packs to train; it goes there too, and is asked there.
         order: What workers need beside.
-        capacity: What the cluster offers.
+        at_once: Packs at the same time.
         store: Stores the rows of one pack, here.
         watchers: Told after each pack, here.
 
@@ -97,8 +94,8 @@ def train_packs_there(
         Whether all packs were trained or given up; False when the run was interrupted.
     """
     mailbox = ray.remote(num_cpus=0)(_Mailbox).remote()
-    train = ray.remote(num_cpus=0, max_retries=0)(_train_there)
-    running = train.remote(search, order, capacity, mailbox)
+    train = ray.remote(num_cpus=0, max_retries=0)(_train_and_send)
+    running = train.remote(search, order, at_once, mailbox)
     try:
         while True:
             ended, _ = ray.wait([running], timeout=_LOOK_EVERY_S)
@@ -112,7 +109,7 @@ def train_packs_there(
         ray.cancel(running)
 
 
-def _empty(mailbox: Any, store: Callable[[PackRows], None], watchers: Sequence["Watcher"]) -> None:  # noqa: ANN401
+def _empty(mailbox: Any, store: Callable[[PackRows], None], watchers: Sequence[Watcher]) -> None:  # noqa: ANN401
     for letter in ray.get(mailbox.take.remote()):
         store(letter.rows)
         for watcher in watchers:

@@ -8,8 +8,8 @@ from typing import Any
 
 import ray
 
-from scaling_sweep.driver import WorkerOrder
-from scaling_sweep.driver_failures import short_reason
+from scaling_sweep.driver.failures import short_reason
+from scaling_sweep.driver.workers import WorkerOrder
 from scaling_sweep.errors import UserError
 
 # A guess: importing torch from a slow shared disk takes less. Who is later is not waited for.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import ray
 
 from scaling_sweep.curvature_plan import MeasuringJob
-from scaling_sweep.driver import MAX_RETRIES, WorkerOrder
+from scaling_sweep.driver.workers import MAX_RETRIES, WorkerOrder
 from scaling_sweep.errors import UserError
 
 if TYPE_CHECKING:

@@ -1,0 +1,14 @@
+"""Packs out, rows in: the Ray side of a run.
+
+`packs` sees whether there is room and hands over to Tune (`tuner`), beside the cluster where that
+is reached through Ray's client (`relay`). Tune asks which pack is next (`searcher`), trains each
+on an actor (`workers`) and says that it has ended (`collector`, `failures`). Before the packs go
+the `starts` that they share, beside them the measurements of `curvature`.
+"""
+
+from scaling_sweep.driver.curvature import CurvatureCrew
+from scaling_sweep.driver.packs import train_packs
+from scaling_sweep.driver.starts import train_missing_starts
+from scaling_sweep.driver.workers import WorkerOrder
+
+__all__ = ["CurvatureCrew", "WorkerOrder", "train_missing_starts", "train_packs"]
