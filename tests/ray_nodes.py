@@ -40,6 +40,11 @@ class TwoNodes:
     token: Path
     second: "subprocess.Popen[bytes]"
 
+    def client_servers(self) -> str:
+        """Return the end of what the processes wrote that the head starts for clients."""
+        logs = sorted(self.token.parent.glob("r/session_latest/logs/ray_client_server*.err"))
+        return "".join(f"\n{log.name}: {log.read_text()[-2000:]}" for log in logs)
+
 
 def free_port() -> int:
     """Return a port that nobody uses and Ray gives to no worker."""

@@ -115,7 +115,7 @@ def test_a_sweep_trains_on_both_nodes_with_the_token(
         *("run", "x.yaml", "--out", "out", "--cluster", address, "--nodes", 2),
         RAY_AUTH_TOKEN_PATH=two_nodes.token,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr + two_nodes.client_servers()
     assert done.stderr == ""
 
     assert len(list(tmp_path.glob("node-*"))) == 2

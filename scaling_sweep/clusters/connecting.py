@@ -38,6 +38,10 @@ _QUIET_ENVIRONMENT: Mapping[str, str] = {
     "RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "30",
 }
 
+# What the head of `ray://` says (Ray 2.60) when the process it starts for a client is not there.
+_SERVER_DIED = ("Starting Ray client server failed", "Proxy failed to Connect")
+_NUM_TRIES = 3
+
 
 @dataclass(frozen=True)
 class Capacity:
@@ -94,7 +98,7 @@ def _connection(cluster: str, options: dict[str, Any], verbose: bool) -> Iterato
     try:
         with _hushed(verbose):
             _remind_of_token()
-            ray.init(**options, **quiet)
+            _begin({**options, **quiet})
     # Ray says with a bare Exception that a node is late, with a RuntimeError that its version or
     # Python's is another one, with a ConnectionError that nobody answers.
     except Exception as error:
@@ -104,6 +108,20 @@ def _connection(cluster: str, options: dict[str, Any], verbose: bool) -> Iterato
         yield Capacity(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
     finally:
         ray.shutdown()
+
+
+def _begin(options: dict[str, Any]) -> None:
+    """Call `ray.init`; where a head could not start the server of this client, ask again."""
+    import ray
+
+    for tries_left in reversed(range(_NUM_TRIES)):
+        try:
+            ray.init(**options)
+            return
+        except ConnectionAbortedError as error:
+            # A process of its own for each client: killed, or without its port, on a full machine.
+            if not tries_left or not any(words in str(error) for words in _SERVER_DIED):
+                raise
 
 
 def _explain(cluster: str, error: Exception) -> UserError:
