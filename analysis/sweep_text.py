@@ -9,24 +9,26 @@ from analysis.criteria import Criterion, Kind, Reference
 
 
 def find_question(sweep_text: str) -> str:
-    r"""Return the question of a study: the first comment of its sweep file.
+    r"""Return the question of a study: the first paragraph of its sweep file, a comment.
 
     Args:
         sweep_text: The sweep file as given; may be empty.
 
     Returns:
-        The comment without its signs, as one line; empty when the file does not begin with one.
+        The comment up to a bare ``#`` or its end, without its signs, as one line; empty when the
+        file does not begin with one.
 
     Example:
-        >>> find_question("# Does LR_max grow\n# like B?\nname: digits\n# not this")
+        >>> find_question("# Does LR_max grow\n# like B?\n#\n# Cost: 20 trials\nname: digits")
         'Does LR_max grow like B?'
     """
     lines: list[str] = []
     for line in sweep_text.lstrip("\ufeff\r\n ").splitlines():
-        if not line.startswith("#"):
+        words = line.lstrip("#").strip()
+        if not line.startswith("#") or (lines and not words):
             break
-        lines.append(line.lstrip("#").strip())
-    return " ".join(line for line in lines if line)
+        lines.append(words)
+    return " ".join(lines).strip()
 
 
 def find_name(sweep_text: str) -> str:

@@ -284,4 +284,4 @@ def test_a_sweep_file_without_comment_or_name_has_neither() -> None:
 
     assert find_question(text) == ""
     assert find_name(text) == ""
-    assert find_question("\n#\n#  One.\n#\n# Two.\nname: x") == "One. Two."
+    assert find_question("\n#\n#  One\n# more.\n#\n# Two.\nname: x") == "One more."
