@@ -18,7 +18,8 @@ from scaling_sweep.planning.searching import PackLimits, Search, measure_precisi
 from scaling_sweep.planning.simulating import SimulatedEdges, Simulation, simulate_search
 from scaling_sweep.planning.units import Lattice, list_places, make_lattice
 from scaling_sweep.spec import BatchSizeValues, Bisection, BisectSearch, OptimizerSpec, SweepSpec
-from scaling_sweep.spec.axes import PositiveByOptimizer, PositiveRange
+from scaling_sweep.spec.axes import PositiveByOptimizer
+from scaling_sweep.spec.grids import PositiveRange
 
 # Two worlds for each way: a person waits, and how wide intervals are differs more between plausible
 # truths than between the worlds of one (a guess).

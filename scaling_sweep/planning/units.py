@@ -14,7 +14,7 @@ from scaling_sweep.spec.axes import ends_for
 # Seeds 1 to 7 follow seed 0, and 8 to 63 follow them: few generations, so that packs are many and
 # not thin. To know the median of three edges and not one saves about a tenth of a trial (guess).
 _GENERATION = 8
-# As far as an end may miss its lattice point, in steps: see `scaling_sweep.spec.axes`.
+# As far as an end may miss its lattice point, in steps: see `scaling_sweep.spec.grids`.
 _NEAR = 1e-3
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.config import JsonDict
 
-from scaling_sweep.spec.axes import BatchSize, Positive
+from scaling_sweep.spec.grids import BatchSize, Positive
 from scaling_sweep.spec.optimizers import OptimizerSpec
 from scaling_sweep.spec.section import WHOLE, Section, listed, refuse, refuse_duplicates
 from scaling_sweep.spec.wording import as_yaml

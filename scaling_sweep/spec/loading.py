@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from scaling_sweep.errors import UserError
-from scaling_sweep.spec.axes import BatchSizeValues
+from scaling_sweep.spec.grids import BatchSizeValues
 from scaling_sweep.spec.models import SweepSpec
 from scaling_sweep.spec.section import Section
 from scaling_sweep.spec.source import KeyPath, Source, parse_source, read_source

@@ -1,8 +1,7 @@
 """The optimizers a sweep file may name, and the hyperparameters they take."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -10,37 +9,9 @@ from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from scaling_sweep.spec.hyperparameters import Hyperparameter
 from scaling_sweep.spec.section import Section, refuse
 from scaling_sweep.spec.wording import as_yaml, exact_text, nearest
-
-
-@dataclass(frozen=True)
-class Hyperparameter:
-    """A number or a word an optimizer takes beside the learning rate.
-
-    Attributes:
-        default: Value when the sweep file says nothing; those of `torch.optim` where it has them.
-        below: Exclusive upper bound; every number is at least 0.
-        meaning: One sentence for the documentation.
-        is_damping: Whether it is what a sweep may search as `damping`; one per optimizer at most.
-        least: Smallest whole number where only whole ones will do; None for any number.
-        positive: Whether 0 is refused.
-        words: What it may be where it is a word; empty for a number.
-    """
-
-    default: float | str
-    below: float | None
-    meaning: str
-    is_damping: bool = False
-    least: int | None = None
-    positive: bool = False
-    words: tuple[str, ...] = ()
-
-    @property
-    def default_text(self) -> str:
-        """The default as a sweep file would write it."""
-        return self.default if isinstance(self.default, str) else f"{self.default:g}"
-
 
 _WEIGHT_DECAY = Hyperparameter(0.0, None, "L2 penalty added to the gradient.")
 _DECOUPLED = Hyperparameter(0.01, None, "Decay of the weights themselves, times the learning rate.")
@@ -195,9 +166,11 @@ class OptimizerSpec(Section):
             )
         if not isinstance(name, str) or name not in OPTIMIZERS:
             refuse(f"unknown optimizer {as_yaml(name)}; {nearest(name, OPTIMIZERS)}")
-        values = {key: value for key, value in given.items() if key != "name"}
+        values, known = {key: given[key] for key in given if key != "name"}, OPTIMIZERS[name]
         for key, value in values.items():
-            _check_hyperparameter(name, key, value)
+            if key not in known:
+                refuse(f"{name} has no such hyperparameter; {nearest(key, known)}", key)
+            known[key].check(value, key)
         return {"name": name, "hyperparameters": values}
 
     @model_validator(mode="after")
@@ -239,69 +212,13 @@ class OptimizerSpec(Section):
         return {"anyOf": [names, *(_mapping_schema(name) for name in OPTIMIZERS)]}
 
 
-def _check_hyperparameter(name: str, key: str, value: object) -> None:
-    """Refuse a hyperparameter the optimizer does not have, or a value outside its range."""
-    known = OPTIMIZERS[name]
-    if key not in known:
-        refuse(f"{name} has no such hyperparameter; {nearest(key, known)}", key)
-    item = known[key]
-    if item.words:
-        if value not in item.words:
-            refuse(f"must be one of {', '.join(item.words)}, got {as_yaml(value)}", key)
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        refuse(f"must be a number, got {as_yaml(value)}", key)
-    if not _lies_within(value, item):
-        refuse(f"must be a {_bounds(item)}, got {as_yaml(value)}", key)
-
-
-def _lies_within(value: float, item: Hyperparameter) -> bool:
-    """Return whether a number is one that a hyperparameter may be."""
-    if item.least is not None:
-        return value >= item.least and math.isfinite(value) and value == int(value)
-    above = value > 0 if item.positive else value >= 0
-    return above and value < (item.below if item.below is not None else math.inf)
-
-
-def _bounds(item: Hyperparameter) -> str:
-    """Say what numbers a hyperparameter may be."""
-    if item.least is not None:
-        return f"whole number from {item.least} up"
-    begin = "above 0" if item.positive else "from 0"
-    if item.below is not None:
-        return f"finite number {begin} to below {item.below:g}"
-    return f"finite number {begin}" if item.positive else "finite number from 0 up"
-
-
-def _bounds_schema(item: Hyperparameter) -> dict[str, Any]:
-    """Return what one hyperparameter may be."""
-    if item.words:
-        return {"enum": list(item.words)}
-    if item.least is not None:
-        return {"type": "integer", "minimum": item.least}
-    bounds: dict[str, Any] = {
-        "type": "number",
-        "exclusiveMinimum" if item.positive else "minimum": 0,
-    }
-    if item.below is not None:
-        bounds["exclusiveMaximum"] = item.below
-    return bounds
-
-
 def _mapping_schema(name: str) -> dict[str, Any]:
     """Return the description of one optimizer's flat mapping."""
-    properties: dict[str, Any] = {"name": {"const": name}}
-    for key, item in OPTIMIZERS[name].items():
-        default = item.default if item.least is None else int(item.default)
-        properties[key] = {
-            **_bounds_schema(item),
-            "default": default,
-            "description": item.meaning,
-        }
+    others = {key: item.schema() for key, item in OPTIMIZERS[name].items()}
     return {
         "type": "object",
         "description": OPTIMIZER_DESCRIPTIONS[name],
-        "properties": properties,
+        "properties": {"name": {"const": name}, **others},
         "required": ["name"],
         "additionalProperties": False,
     }

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.config import JsonDict
 
-from scaling_sweep.spec.axes import BatchSize, Positive
+from scaling_sweep.spec.grids import BatchSize, Positive
 from scaling_sweep.spec.optimizers import OptimizerSpec
 from scaling_sweep.spec.section import NUMBER, WHOLE, Section, refuse
 from scaling_sweep.spec.wording import as_yaml, exact_text
