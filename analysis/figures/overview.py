@@ -19,6 +19,9 @@ _NAME_HEIGHT = 0.17
 _MAX_NAME = 24
 # Between what is drawn and the border, as a factor on logarithmic scales.
 _MARGIN = 1.3
+_PREDICTED = canvas.DIVERGED_LINE
+# No group looks like what is predicted for it.
+_SERIES = tuple(series for series in canvas.SERIES if series[0] != _PREDICTED)
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def draw_exponents(plot: OverviewPlot, axes: Axes) -> None:
         plot.predicted,
         rows - 0.36,
         rows + 0.36,
-        color=canvas.DIVERGED_LINE,
+        color=_PREDICTED,
         linewidth=1.6,
         label="predicted",
     )
@@ -154,8 +157,8 @@ def draw_exponents(plot: OverviewPlot, axes: Axes) -> None:
 
 def _look(row: int) -> tuple[str, str, str]:
     """Return the colour, the mark and the line of a group."""
-    color, shape = canvas.SERIES[row % len(canvas.SERIES)]
-    return color, shape, "-" if row < len(canvas.SERIES) else "--"
+    color, shape = _SERIES[row % len(_SERIES)]
+    return color, shape, "-" if row < len(_SERIES) else "--"
 
 
 def overview_figure(groups: Sequence[GroupFit]) -> Figure:
