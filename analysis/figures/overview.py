@@ -148,7 +148,7 @@ def draw_exponents(plot: OverviewPlot, axes: Axes) -> None:
             fontsize=canvas.FONT_SIZE - 1,
             color=canvas.MUTED,
         )
-    canvas.style_axes(axes, "exponent with its 95 % interval", "")
+    canvas.style_axes(axes, "exponent, 95 % interval", "")
     axes.margins(x=0.06)
     axes.set_yticks(rows, plot.names)
     axes.set_ylim(rows[-1] + 0.6, -0.6)
