@@ -1,19 +1,19 @@
 """From a table to everything that is said about it: one fit per group of trials."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from analysis.answers import Expected, answer_edges, select_usable
-from analysis.axes import AXES, LR_AXIS, Axis, AxisName, name_axes
+from analysis.axes import AXES, LR_AXIS, Axis, AxisName
 from analysis.checks import MARGIN, predict_exponent
-from analysis.columns import GROUP_COLUMNS
 from analysis.criteria import Criterion, Kind, Reference, Verdict, judge, needed_columns
 from analysis.edges import find_boldest_stable, find_edges, find_median_edges
 from analysis.fit_json import to_json, write_fit_json
 from analysis.fitting import fit_apart
+from analysis.grouping import split_groups
 from analysis.intervals import hull, students_t
 from analysis.optimal import LOSS_COLUMN
 from analysis.optimal_laws import fit_optimum
@@ -28,7 +28,6 @@ from analysis.results import Results
 from analysis.slow import warn_unmet
 from analysis.summaries import Fit, GroupFit, GroupKey, NaiveSlope, Sensitivity
 from analysis.sweep_text import is_bisection
-from analysis.tables import ResultsError
 
 __all__ = ["Fit", "find_naive_slope", "fit_results", "split_groups", "to_json", "write_fit_json"]
 
@@ -36,27 +35,6 @@ __all__ = ["Fit", "find_naive_slope", "fit_results", "split_groups", "to_json", 
 # study moved by more than its interval over these (statistics.md, "Real data").
 _OTHER_CRITERIA = tuple(Criterion(Kind.FINAL, ratio) for ratio in (0.3, 0.7, 1.0))
 _FROM_START = Criterion(Kind.FINAL, 2.0, Reference.START)
-
-
-def split_groups(frame: pd.DataFrame) -> Iterator[tuple[GroupKey, pd.DataFrame]]:
-    """Split a table into groups, which laws never mix.
-
-    Args:
-        frame: A table of trials with our columns.
-
-    Yields:
-        What the trials of a group share, and its rows; in the order of the keys.
-    """
-    # Rows of a run begun before there were recipes have none, beside later ones that have.
-    recipes = frame["recipe"].fillna("plain") if "recipe" in frame else "plain"
-    frame = frame.assign(recipe=recipes)
-    for values, rows in frame.groupby(list(GROUP_COLUMNS), sort=True):
-        task, method, optimizer, start, horizon, recipe = (str(value) for value in values)
-        axes = name_axes(rows)
-        for axis in AxisName:
-            chosen = rows[axes == axis]
-            if not chosen.empty:
-                yield GroupKey(task, method, optimizer, start, horizon, axis, recipe), chosen
 
 
 def find_naive_slope(frame: pd.DataFrame, axis: Axis = LR_AXIS) -> NaiveSlope | None:
@@ -119,9 +97,8 @@ def fit_results(
         >>> group.law, group.check.predicted
         ('saturating', 1.0)
     """
-    frame = _judged(results, criterion)
     groups = []
-    for key, rows in split_groups(frame):
+    for key, rows in split_groups(results.judged_by(criterion).frame):
         exponent = predict_exponent(key.optimizer, predicted, key.axis)
         expected = Expected(exponent, margin, AXES[key.axis])
         group = _fit_group(rows, key, expected)
@@ -135,24 +112,6 @@ def fit_results(
         warnings = (*results.warnings, *group.warnings, *warn_sensitivity(group))
         groups.append(replace(group, warnings=warnings))
     return Fit(results.source, tuple(groups))
-
-
-def _judged(results: Results, criterion: Criterion | None) -> pd.DataFrame:
-    """Return the table with the verdicts that count."""
-    if criterion is None:
-        if not results.has_verdicts:
-            raise ResultsError(
-                f"{results.source} has losses but no verdicts: say what counts as stable, "
-                "as in --criterion final:0.5"
-            )
-        return results.frame
-    for name in needed_columns(criterion):
-        if results.frame[name].isna().all():
-            raise ResultsError(
-                f"{results.source} has no {name}, which --criterion {criterion} looks at: name "
-                f"the column with --map {name}=COLUMN, or choose another criterion"
-            )
-    return results.frame.assign(verdict=judge(criterion, results.frame).astype("string"))
 
 
 def _fit_group(rows: pd.DataFrame, key: GroupKey, expected: Expected) -> GroupFit:

@@ -14,11 +14,7 @@ from analysis import damping_words, formatting, optimal_words, sentences, theory
 from analysis.axes import AXES, DAMPING_AXIS, LR_AXIS, Axis
 from analysis.criteria import Criterion
 from analysis.curvature_table import CurvatureTable
-from analysis.figures.album import (
-    draw_curvature,
-    draw_overview,
-    judge_again,
-)
+from analysis.figures.album import draw_curvature, draw_overview
 from analysis.figures.canvas import render_svg
 from analysis.glossary import DAMPING_GLOSSARY, GLOSSARY, THEORY_GLOSSARY, Entry
 from analysis.report_views import collect_groups, list_facts
@@ -71,7 +67,7 @@ def render_report(
     Returns:
         HTML. Every string from the table or the sweep file is escaped.
     """
-    results = judge_again(results, criterion)
+    results = results.judged_by(criterion)
     axes = tuple(axis for name, axis in AXES.items() if name in {g.key.axis for g in fit.groups})
     axes = axes or (LR_AXIS,)
     page = _make_environment().get_template("report.html.j2")

@@ -8,7 +8,8 @@ import pandas as pd
 
 from analysis import formatting
 from analysis.curvature_table import CurvatureTable
-from analysis.figures.album import Picture, draw_optima, draw_pictures, select_trials
+from analysis.figures.album import Picture, draw_optima, draw_pictures
+from analysis.grouping import select_trials
 from analysis.results import Results
 from analysis.summaries import Fit, GroupFit, Outcome
 from analysis.theory_view import TheoryView, view_theory

@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.columns import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, Column
+from analysis.criteria import Criterion, judge, needed_columns
 from analysis.errors import StoreError
 from analysis.places import find_place
 from analysis.tables import ResultsError, normalize_table
@@ -56,6 +57,35 @@ class Results:
     def has_verdicts(self) -> bool:
         """Whether the table says itself what was stable."""
         return bool(self.frame["verdict"].notna().all())
+
+    def judged_by(self, criterion: Criterion | None) -> Self:
+        """Return the table with the verdicts that count; this one is left as it is.
+
+        Args:
+            criterion: Judges the trials by their losses; None keeps the table's own verdicts.
+
+        Returns:
+            The table itself, or one whose ``verdict`` differs.
+
+        Raises:
+            ResultsError: If there are no verdicts and no criterion either, or it needs losses that
+                the table lacks.
+        """
+        if criterion is None:
+            if not self.has_verdicts:
+                raise ResultsError(
+                    f"{self.source} has losses but no verdicts: say what counts as stable, "
+                    "as in --criterion final:0.5"
+                )
+            return self
+        for name in needed_columns(criterion):
+            if self.frame[name].isna().all():
+                raise ResultsError(
+                    f"{self.source} has no {name}, which --criterion {criterion} looks at: name "
+                    f"the column with --map {name}=COLUMN, or choose another criterion"
+                )
+        verdict = judge(criterion, self.frame).astype("string")
+        return replace(self, frame=self.frame.assign(verdict=verdict))
 
 
 def write_results(

@@ -150,11 +150,12 @@ class Study:
         Yields:
             Pictures: ``name``, ``caption``, and ``figure``, a matplotlib figure.
         """
-        from analysis.figures.album import draw_pictures, draw_theories, judge_again, select_trials
+        from analysis.figures.album import draw_pictures, draw_theories
+        from analysis.grouping import select_trials
         from analysis.theory_beside import compare_theories
 
         group = self.group(optimizer)
-        trials = judge_again(self.results, self.criterion).frame
+        trials = self.results.judged_by(self.criterion).frame
         yield from draw_pictures(group, select_trials(trials, group.key), self.curves)
         if self.curvature is not None:
             yield from draw_theories(group, compare_theories(group, self.curvature))
@@ -172,7 +173,7 @@ class Study:
         Raises:
             UserError: If the folder cannot be written, or there is none.
         """
-        from analysis.figures.album import save_figures
+        from analysis.figures.files import save_figures
         from analysis.groups import write_fit_json
         from analysis.report import write_report
 

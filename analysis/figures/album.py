@@ -1,18 +1,14 @@
-"""All figures of a study: drawn with a caption each, for the report and for files."""
+"""All figures of a study, drawn with a caption each."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.axes import AxisName, name_axes
-from analysis.columns import GROUP_COLUMNS
-from analysis.criteria import Criterion, judge
+from analysis.axes import AxisName
 from analysis.curvature_table import CurvatureTable
-from analysis.figures.canvas import save_figure
 from analysis.figures.density import density_figure
 from analysis.figures.edges import edge_figure
 from analysis.figures.losses import compute_losses, loss_figure
@@ -21,10 +17,8 @@ from analysis.figures.outcomes import outcome_figure
 from analysis.figures.overview import overview_figure
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.theory import theory_figure
-from analysis.formatting import group_title
-from analysis.results import Results
-from analysis.summaries import Fit, GroupFit, GroupKey
-from analysis.theory_beside import TheoryComparison, compare_theories
+from analysis.summaries import GroupFit
+from analysis.theory_beside import TheoryComparison
 
 _EDGES_CAPTIONS = {
     AxisName.LR: (
@@ -68,38 +62,6 @@ class Picture:
         image = BytesIO()
         self.figure.savefig(image, format="png", dpi=110)
         return image.getvalue()
-
-
-def judge_again(results: Results, criterion: Criterion | None) -> Results:
-    """Return a table with the verdicts that a fit by this criterion saw.
-
-    Args:
-        results: The table; left as it is.
-        criterion: How the trials were judged again, None when by the table's own verdicts.
-
-    Returns:
-        The same table with other verdicts, or the table itself.
-    """
-    if criterion is None:
-        return results
-    return replace(results, frame=results.frame.assign(verdict=judge(criterion, results.frame)))
-
-
-def select_trials(frame: pd.DataFrame, key: GroupKey) -> pd.DataFrame:
-    """Return the rows of one group.
-
-    Args:
-        frame: The table of results.
-        key: What the group's trials share; a column the table lacks selects nothing out.
-
-    Returns:
-        The rows whose columns equal the key's.
-    """
-    chosen = name_axes(frame) == key.axis
-    for field in GROUP_COLUMNS:
-        if field in frame:
-            chosen &= frame[field].astype(str) == getattr(key, field)
-    return frame[chosen]
 
 
 def draw_overview(groups: Sequence[GroupFit]) -> Iterator[Picture]:
@@ -250,55 +212,3 @@ def draw_curvature(table: CurvatureTable) -> Iterator[Picture]:
             "further out it lies, and the smaller the learning rate that it allows. The "
             "horizontal axis is linear near zero and logarithmic beyond.",
         )
-
-
-def save_figures(
-    fit: Fit,
-    results: Results,
-    curves: pd.DataFrame | None,
-    folder: Path,
-    formats: Sequence[str] = ("png", "svg"),
-    criterion: Criterion | None = None,
-    curvature: CurvatureTable | None = None,
-) -> tuple[Path, ...]:
-    """Write every figure of a study to files of its own.
-
-    Args:
-        fit: Of one table.
-        results: The table.
-        curves: The table of loss curves, None when there is none.
-        folder: Made if it is missing.
-        formats: Endings out of ``canvas.FORMATS``.
-        criterion: How the trials were judged again, None when by the table's own verdicts.
-        curvature: Measured curvature, None when there is none.
-
-    Returns:
-        The files written, ``<number of the group>-<optimizer>-<figure>.<format>``; those of all
-        groups and of curvature begin with ``all`` and ``curvature``.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    results = judge_again(results, criterion)
-    keys = [group.key for group in fit.groups]
-    drawn = [("all", picture) for picture in draw_overview(fit.groups)]
-    for number, group in enumerate(fit.groups, start=1):
-        stem = f"{number}-{_file_name(group_title(group.key, keys))}"
-        trials = select_trials(results.frame, group.key)
-        pictures = [*draw_pictures(group, trials, curves), *draw_optima(group, trials)]
-        if curvature is not None:
-            pictures += draw_theories(group, compare_theories(group, curvature))
-        drawn += [(stem, picture) for picture in pictures]
-    if curvature is not None:
-        drawn += [("curvature", picture) for picture in draw_curvature(curvature)]
-    written = []
-    for stem, picture in drawn:
-        for ending in formats:
-            path = folder / f"{stem}-{picture.name}.{ending}"
-            save_figure(picture.figure, path)
-            written.append(path)
-    return tuple(written)
-
-
-def _file_name(title: str) -> str:
-    """Return a title as part of a file name: plain letters and digits, at most 60 of them."""
-    kept = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in title)
-    return "-".join(part for part in kept.lower().split("-") if part)[:60].strip("-") or "group"

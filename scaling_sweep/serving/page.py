@@ -15,11 +15,11 @@ import jinja2
 
 from analysis.axes import AXES
 from analysis.errors import AnalysisError
-from analysis.figures.album import select_trials
 from analysis.figures.canvas import render_svg
 from analysis.figures.edges import edge_figure
 from analysis.figures.outcomes import outcome_figure
 from analysis.formatting import format_number, group_title
+from analysis.grouping import select_trials
 from analysis.summaries import GroupFit, GroupKey
 from analysis.sweep_text import find_question
 from scaling_sweep.errors import UserError

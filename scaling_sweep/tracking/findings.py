@@ -10,11 +10,12 @@ from analysis.axes import Axis, AxisName
 from analysis.curvature_table import CurvatureTable
 from analysis.edge_summaries import Censoring, MedianEdge
 from analysis.figures.album import Picture as Drawing
-from analysis.figures.album import draw_optima, draw_pictures, select_trials
+from analysis.figures.album import draw_optima, draw_pictures
 from analysis.figures.edges import compute_edges
 from analysis.figures.loss_table import read_curves
 from analysis.figures.losses import compute_losses
 from analysis.figures.points import place_points
+from analysis.grouping import select_trials
 from analysis.optimal_summaries import OptimalFit, OptimalLR
 from analysis.results import Results
 from analysis.summaries import Fit, GroupFit

@@ -10,11 +10,12 @@ import pytest
 from analysis.axes import DAMPING_AXIS, AxisName
 from analysis.damping_words import describe_apart
 from analysis.errors import AnalysisError
-from analysis.figures.album import draw_pictures, select_trials
+from analysis.figures.album import draw_pictures
 from analysis.figures.edges import compute_edges
 from analysis.figures.losses import compute_losses
 from analysis.figures.outcomes import compute_outcomes
 from analysis.forecast import DampingRecommendation, recommend
+from analysis.grouping import select_trials
 from analysis.groups import find_naive_slope, fit_results, to_json
 from analysis.report import render_report
 from analysis.results import Results, read_results

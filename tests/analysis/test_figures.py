@@ -15,12 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from analysis.edge_summaries import Censoring
-from analysis.figures.album import draw_pictures, save_figures, select_trials
+from analysis.figures.album import draw_pictures
 from analysis.figures.canvas import new_figure, render_svg, save_figure, tick_values
 from analysis.figures.edges import compute_edges, edge_figure
+from analysis.figures.files import save_figures
 from analysis.figures.losses import compute_losses, loss_figure
 from analysis.figures.outcomes import compute_outcomes, outcome_figure
 from analysis.figures.sensitivity import compute_sensitivity, sensitivity_figure
+from analysis.grouping import select_trials
 from analysis.results import Results
 from analysis.summaries import Fit, GroupFit, Outcome, Sensitivity
 from tests.analysis.report_cases import (

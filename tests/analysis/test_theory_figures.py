@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from analysis.edge_summaries import Censoring
-from analysis.figures.album import draw_curvature, save_figures
+from analysis.figures.album import draw_curvature
 from analysis.figures.canvas import render_svg
 from analysis.figures.density import compute_density, density_figure
+from analysis.figures.files import save_figures
 from analysis.figures.labels import spread_places
-from analysis.figures.theory import compute_theory, theory_figure
+from analysis.figures.theory import theory_figure
+from analysis.figures.theory_plot import compute_theory
 from analysis.results import Results
 from analysis.summaries import Fit, GroupFit
 from analysis.theory_beside import compare_theories
