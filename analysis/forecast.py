@@ -15,8 +15,8 @@ from analysis.edge_summaries import Censoring, MedianEdge
 from analysis.errors import AnalysisError
 from analysis.forecast_notes import name_setting, note_range, read_first, require_drawable
 from analysis.formatting import format_number, group_title
+from analysis.law_words import critical_batch_size
 from analysis.optimal_laws import as_group
-from analysis.sentences import critical_batch_size
 from analysis.summaries import Fit, GroupFit, GroupKey
 
 __all__ = [

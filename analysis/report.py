@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from analysis import damping_words, formatting, optimal_words, sentences, theory_words
+from analysis import damping_words, formatting, law_words, optimal_words, sentences, theory_words
 from analysis.axes import AXES, DAMPING_AXIS, LR_AXIS, Axis
 from analysis.criteria import Criterion
 from analysis.curvature_table import CurvatureTable
@@ -84,6 +84,7 @@ def render_report(
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         sentences=sentences,
         damping_words=damping_words,
+        law_words=law_words,
         theory_words=theory_words,
         optimal_words=optimal_words,
         axes=axes,

@@ -9,16 +9,15 @@ from hypothesis import strategies as st
 
 from analysis.criteria import Criterion, Kind, Reference
 from analysis.formatting import format_number, format_rate, group_title
+from analysis.law_words import critical_batch_size, turning_batch_size
 from analysis.sentences import (
     OUTCOME_MEANINGS,
-    critical_batch_size,
     describe_criterion,
     describe_naive_slope,
     describe_sensitivity,
     describe_setting,
     describe_trials,
     headline,
-    turning_batch_size,
 )
 from analysis.summaries import Check, GroupFit, GroupKey, LawFit, NaiveSlope, Outcome, Sensitivity
 from tests.analysis.report_cases import make_group, make_law, refuse, simulate_trials
