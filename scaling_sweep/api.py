@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     from analysis.criteria import Criterion
     from analysis.forecast import DampingRecommendation, Recommendation
+    from scaling_sweep.opening import LossName
     from scaling_sweep.predicting import SweepPrediction
     from scaling_sweep.previewing import Preview
     from scaling_sweep.running import RunOutcome
-    from scaling_sweep.study import LossName, Study
+    from scaling_sweep.study import Study
 
 __all__ = ["fit", "load_sweep", "plan", "predict", "recommend", "run"]
 
@@ -156,8 +157,8 @@ def fit(
         UserError: If the criterion cannot be read or the table lacks that loss; an
             `AnalysisError` says what is wrong with a table.
     """
+    from scaling_sweep.opening import open_study
     from scaling_sweep.running import RunOutcome
-    from scaling_sweep.study import open_study
 
     if isinstance(source, RunOutcome):
         source = source.folder.results

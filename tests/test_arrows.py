@@ -33,6 +33,7 @@ LIGHT_MODULES = [
     "scaling_sweep.tracking.publishing",
     "scaling_sweep.api",
     "scaling_sweep.study",
+    "scaling_sweep.opening",
     "scaling_sweep.predicting",
     "scaling_sweep.curvature_plan",
     "scaling_sweep.curvature_rows",

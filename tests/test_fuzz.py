@@ -16,9 +16,9 @@ from benchmarks.fuzz.schema import sections
 from benchmarks.fuzz.strings import MARK
 from benchmarks.fuzz.tables import PICKLE, study, to_parquet
 from scaling_sweep.errors import UserError
+from scaling_sweep.opening import open_study
 from scaling_sweep.spec import SweepSpec
 from scaling_sweep.store import RunFolder
-from scaling_sweep.study import open_study
 
 ROOT = Path(__file__).parent.parent
 NAMES = [room.name for room in ROOMS]

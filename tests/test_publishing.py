@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from scaling_sweep.cli import main
+from scaling_sweep.opening import open_study
 from scaling_sweep.rows import rows_of_result
 from scaling_sweep.store import RunFolder
-from scaling_sweep.study import Study, open_study
+from scaling_sweep.study import Study
 from tests.run_cases import made_up_result, tiny_packs, tiny_sweep
 from tests.wandb_files import RunFile, read_runs
 

@@ -11,7 +11,7 @@ from analysis.results import write_results
 from analysis.theory_beside import compare_theories
 from analysis.theory_words import theory_claim
 from scaling_sweep.cli import main
-from scaling_sweep.study import open_study
+from scaling_sweep.opening import open_study
 from tests.analysis.curvature_cases import make_table
 from tests.analysis.report_cases import simulate_trials
 

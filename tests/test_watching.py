@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from scaling_sweep.cli import main
+from scaling_sweep.opening import open_study
 from scaling_sweep.planning import Pack
 from scaling_sweep.rows import rows_of_failure, rows_of_result
 from scaling_sweep.store import RunFolder
-from scaling_sweep.study import open_study
 from scaling_sweep.watching import RunReader, reader
 from tests.run_cases import SWEEP, made_up_result, tiny_packs
 

@@ -94,7 +94,7 @@ def fit_and_show(path: Path, *, with_report: bool) -> None:
     from scaling_sweep.cli.console import plain_console
     from scaling_sweep.cli.showing import show_fit
     from scaling_sweep.cli.showing_theory import show_theory
-    from scaling_sweep.study import open_study
+    from scaling_sweep.opening import open_study
 
     study = open_study(path)
     json.dumps(to_json(study.fit), allow_nan=False)

@@ -94,7 +94,7 @@ def _report(outcome: "RunOutcome", tracker: "Tracker", console: "Console") -> Pa
     """Fit, print what came out, and return where the report lies."""
     from scaling_sweep.cli.showing import show_fit
     from scaling_sweep.cli.showing_theory import show_theory
-    from scaling_sweep.study import open_study
+    from scaling_sweep.opening import open_study
 
     study = open_study(outcome.folder.results)
     report = study.save()

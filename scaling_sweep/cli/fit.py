@@ -10,7 +10,7 @@ from scaling_sweep.cli.options import CRITERION, MAPPING, PLACE
 
 if TYPE_CHECKING:
     from analysis.criteria import Criterion
-    from scaling_sweep.study import LossName
+    from scaling_sweep.opening import LossName
 
 
 @click.command("fit")
@@ -64,7 +64,7 @@ def command(
       scaling-sweep fit runs/char_gpt --loss validation
       scaling-sweep fit mine.csv --map lr=learning_rate --map batch_size=bs
     """
-    from scaling_sweep.study import open_study
+    from scaling_sweep.opening import open_study
 
     study = open_study(results, rename=dict(rename), criterion=criterion, loss=loss)
     report = study.save(out, figures)

@@ -10,7 +10,7 @@ from scaling_sweep.cli.options import CRITERION, MAPPING, PLACE
 
 if TYPE_CHECKING:
     from analysis.criteria import Criterion
-    from scaling_sweep.study import LossName
+    from scaling_sweep.opening import LossName
 
 
 @click.command("recommend")
@@ -67,7 +67,7 @@ def command(
     import json
 
     from analysis.forecast import SAFETY, recommend
-    from scaling_sweep.study import open_study
+    from scaling_sweep.opening import open_study
 
     fit = open_study(results, rename=dict(rename), criterion=criterion, loss=loss).fit
     advice = recommend(fit, batch_size, optimizer, SAFETY if safety is None else safety, lr)

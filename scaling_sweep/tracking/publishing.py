@@ -88,7 +88,7 @@ def publish_run(run: Path, mode: str, project: str | None, say: Callable[[str], 
 @contextmanager
 def _finished(folder: RunFolder, spec: "SweepSpec", text: str) -> "Iterator[_Finished]":
     """Put the parts of a folder together elsewhere, so that nothing in it changes."""
-    from scaling_sweep.study import open_study
+    from scaling_sweep.opening import open_study
 
     rows = folder.read_rows()
     if rows.empty and folder.results.exists():
