@@ -23,94 +23,71 @@ replayed: each trial it asks for is looked up in a finished grid run, and costs 
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
-from analysis.criteria import Verdict
 from analysis.groups import fit_results
 from analysis.results import Results, read_results
 from analysis.summaries import GroupFit
 from analysis.tables import normalize_table
-from scaling_sweep.planning import Measurement, Search, Trial, all_trials
+from benchmarks.searches import PER_OCTAVE, Spent, Truth, list_methods
+from scaling_sweep.planning import Measurement, Search
 from scaling_sweep.planning.evidence import read_measurements, tabulate
 from scaling_sweep.planning.simulating import SimulatedEdges, simulate_search
-from scaling_sweep.spec import Bisection, BisectSearch, SweepSpec, parse_sweep
+from scaling_sweep.spec import Bisection, BisectSearch, parse_sweep
 
-PER_OCTAVE, NUM_STEPS = 4, 300
-SIZES = tuple(2**i for i in range(10))
-RUNGS, REDUCTION, HORIZON_POWER = (1 / 9, 1 / 3, 1.0), 3, 0.15
-TPE_TRIALS = (8, 16, 32)
-PRECISION, MOST_SEEDS = 0.07, 96
-
-
-@dataclass(frozen=True)
-class Truth:
-    """A law: ``1/(1 + (B*/B)^p)`` up to a level; a power law when B* is infinite."""
-
-    exponent: float
-    bend: float
-
-    @property
-    def name(self) -> str:
-        """Words for the table."""
-        where = "power" if math.isinf(self.bend) else f"B*={self.bend:g}"
-        return f"p={self.exponent:g} {where}"
-
-    def lr_max(self, offset: float) -> Callable[[float], float]:
-        """Return LR_max of B, within the range whatever the law."""
-
-        def shape(size: float) -> float:
-            if math.isinf(self.bend):
-                return float(size**self.exponent)
-            return 1 / (1 + math.pow(self.bend / size, self.exponent))
-
-        level = math.exp(offset) / math.sqrt(shape(SIZES[0]) * shape(SIZES[-1]))
-        return lambda size: level * shape(size)
+TRUTHS = (Truth(1, 30), Truth(0.5, 30), Truth(1, 3000), Truth(0.5, math.inf))
+HEAD = (
+    f"{'truth':12} {'method':12} {'trials':>8} {'examples':>9} {'coverage':>8} {'half':>6} "
+    f"{'refused':>7} {'to ±.07':>9} {'grid/it':>7}"
+)
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What a method has found, and what it cost.
+class Tally:
+    """What one method took and found over several worlds.
 
     Attributes:
-        measured: Trials of the whole horizon.
-        num_trials: Trials begun.
-        num_examples: Examples they saw.
+        num_trials: Trials begun, a mean.
+        num_examples: Examples they saw, a mean.
+        num_worlds: How many worlds.
+        ends: Shape ``[fitted worlds, 2]``, intervals of the exponent.
     """
 
-    measured: tuple[Measurement, ...]
-    num_trials: int
+    num_trials: float
     num_examples: float
+    num_worlds: int
+    ends: np.ndarray
 
+    @classmethod
+    def of(cls, spent: Sequence[Spent]) -> Self:
+        """Fit what was found in each world."""
+        intervals = [fit(item.measured).exponent_ci for item in spent]
+        return cls(
+            num_trials=float(np.mean([item.num_trials for item in spent])),
+            num_examples=float(np.mean([item.num_examples for item in spent])),
+            num_worlds=len(spent),
+            ends=np.array([ends for ends in intervals if ends is not None]).reshape(-1, 2),
+        )
 
-def study(
-    seeds: int, octaves: float = 5, bisect: bool = True, precision: float | None = None
-) -> SweepSpec:
-    """Return the study that all methods look at: 2^-octaves to 2^octaves."""
-    settings = {
-        "resolution": 2 ** (1 / PER_OCTAVE),
-        "precision": precision,
-        "max_seeds": MOST_SEEDS,
-    }
-    return SweepSpec.model_validate(
-        {
-            "name": "search",
-            "task": "digits_mlp",
-            "seeds": seeds,
-            "horizon": {"steps": NUM_STEPS},
-            "parameters": {
-                "optimizer": {"values": ["sgd"]},
-                "batch_size": {"values": SIZES},
-                "lr": {"min": 2**-octaves, "max": 2**octaves, "per_octave": PER_OCTAVE},
-            },
-            "search": {"bisect": settings} if bisect else "grid",
-        }
-    )
+    @property
+    def half_width(self) -> float:
+        """Half of the exponent's interval, a median."""
+        return float(np.median(np.diff(self.ends) / 2)) if len(self.ends) else math.nan
+
+    @property
+    def num_needed(self) -> float:
+        """Examples to a half-width of 0.07: widths fall like one over the root of the cost."""
+        return self.num_examples * (self.half_width / 0.07) ** 2
+
+    def covers(self, exponent: float) -> float:
+        """Return how often the interval holds the true exponent."""
+        return float(np.mean((self.ends[:, 0] <= exponent) & (exponent <= self.ends[:, 1])))
 
 
 def fit(measured: Sequence[Measurement]) -> GroupFit:
@@ -119,142 +96,34 @@ def fit(measured: Sequence[Measurement]) -> GroupFit:
     return fit_results(Results(table, "search"), loss_column="min_loss").groups[0]
 
 
-def by_grid(seeds: int, world: SimulatedEdges) -> Spent:
-    """Try every point."""
-    trials = all_trials(study(seeds, bisect=False))
-    return _whole([world.answer(trial) for trial in trials])
-
-
-def by_bisection(seeds: int, world: SimulatedEdges, precision: float | None = None) -> Spent:
-    """Ask the planner."""
-    search = Search(study(seeds, precision=precision))
-    return _whole(simulate_search(search, world.answer, lambda pack: 1.0).measured)
-
-
-def by_precision(seeds: int, world: SimulatedEdges) -> Spent:
-    """Ask the planner to add seeds until the interval is narrow enough."""
-    return by_bisection(seeds, world, PRECISION)
-
-
-def by_halving(seeds: int, world: SimulatedEdges) -> Spent:
-    """Promote the largest rates that are stable so far, from a random third of the lattice."""
-    found: list[Measurement] = []
-    num_trials, examples = 0, 0.0
-    for unit in _units(seeds):
-        rng = np.random.default_rng([world.salt, unit[0].batch_size, unit[0].seed])
-        num = 3 * REDUCTION ** (len(RUNGS) - 1)
-        rung = [unit[i] for i in rng.choice(len(unit), min(num, len(unit)), replace=False)]
-        num_trials += len(rung)
-        spent = 0.0
-        for share in RUNGS:
-            examples += (share - spent) * len(rung) * NUM_STEPS * unit[0].batch_size
-            spent = share
-            if share == 1:
-                found += [world.answer(trial) for trial in rung]
-                break
-            shown = world.edge(rung[0]) * share**-HORIZON_POWER
-            stable = sorted((t for t in rung if t.lr <= shown), key=lambda t: -t.lr)
-            diverged = sorted((t for t in rung if t.lr > shown), key=lambda t: t.lr)
-            rung = (stable + diverged)[: max(1, len(rung) // REDUCTION)]
-    return Spent(tuple(found), num_trials, examples)
-
-
-def by_tpe(num: int) -> Callable[[int, SimulatedEdges], Spent]:
-    """Return a search by Optuna's TPE with so many trials an edge."""
-
-    def search(seeds: int, world: SimulatedEdges) -> Spent:
-        import optuna  # type: ignore[import-not-found, unused-ignore]
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        found: list[Measurement] = []
-        for unit in _units(seeds):
-            sampler = optuna.samplers.TPESampler(seed=hash((world.salt, unit[0].seed)) % 2**31)
-            asked = optuna.create_study(direction="maximize", sampler=sampler)
-            known: dict[str, Measurement] = {}
-            for _ in range(num):
-                ask = asked.ask()
-                trial = unit[ask.suggest_int("rank", 0, len(unit) - 1)]
-                answer = world.answer(trial)
-                known[trial.trial_id] = answer  # what it asks for again costs it nothing
-                stable = answer.verdict is Verdict.STABLE
-                # Diverged is worse than every stable rate, and the worse the bolder.
-                asked.tell(ask, math.log(trial.lr) if stable else -10 - math.log(trial.lr))
-            found += known.values()
-        return _whole(found)
-
-    return search
-
-
-def _units(seeds: int) -> list[tuple[Trial, ...]]:
-    """Return the grid's trials of every (batch size, seed), ascending in lr."""
-    trials = all_trials(study(seeds, bisect=False))
-    num = len(trials) // (seeds * len(SIZES))
-    return [trials[i : i + num] for i in range(0, len(trials), num)]
-
-
-def _whole(measured: Sequence[Measurement]) -> Spent:
-    return Spent(
-        tuple(measured), len(measured), float(sum(NUM_STEPS * m.batch_size for m in measured))
-    )
-
-
-def row(
-    name: str, truth: Truth, spent: Sequence[Spent], grid: float | None, confidence: float = 0.95
-) -> str:
+def row(name: str, truth: Truth, tally: Tally, grid: Tally | None) -> str:
     """Return one line of the table: what it took, how wide and how often right the interval is."""
-    fits = [fit(item.measured) for item in spent]
-    ends = np.array([f.exponent_ci for f in fits if f.exponent_ci is not None]).reshape(-1, 2)
-    covered = np.mean((ends[:, 0] <= truth.exponent) & (truth.exponent <= ends[:, 1]))
-    half = np.median((ends[:, 1] - ends[:, 0]) / 2) if len(ends) else np.nan
-    examples = np.mean([item.num_examples for item in spent])
-    # What it would take to be as precise as 0.07: widths fall like one over the root of the cost.
-    needed = examples * (half / 0.07) ** 2
-    ratio = "" if grid is None else f"{grid / needed:7.1f}"
+    ratio = "" if grid is None else f"{grid.num_needed / tally.num_needed:7.1f}"
     return (
-        f"{truth.name:12} {name:12} {np.mean([s.num_trials for s in spent]):8,.0f} "
-        f"{examples / 1e6:9.1f} {covered:8.3f} {half:6.3f} {1 - len(ends) / len(spent):7.2f} "
-        f"{needed / 1e6:9.1f} {ratio:>7}"
+        f"{truth.name:12} {name:12} {tally.num_trials:8,.0f} {tally.num_examples / 1e6:9.1f} "
+        f"{tally.covers(truth.exponent):8.3f} {tally.half_width:6.3f} "
+        f"{1 - len(tally.ends) / tally.num_worlds:7.2f} {tally.num_needed / 1e6:9.1f} {ratio:>7}"
     )
-
-
-def needed_for(spent: Sequence[Spent]) -> float:
-    """Return the examples to a half-width of 0.07, scaled as widths fall."""
-    ends = [f.exponent_ci for f in map(fit, (s.measured for s in spent)) if f.exponent_ci]
-    half = float(np.median([(high - low) / 2 for low, high in ends]))
-    return float(np.mean([s.num_examples for s in spent])) * (half / 0.07) ** 2
 
 
 def simulate(repeats: int, seeds: int, only: str | None, flipped: float) -> None:
     """Print the table of simulated edges."""
-    methods: dict[str, Callable[[int, SimulatedEdges], Spent]] = {
-        "grid": by_grid,
-        "bisection": by_bisection,
-        "precision": by_precision,
-        "halving": by_halving,
-    }
-    if find_spec("optuna") is None:
-        print("TPE left out: pip install -c constraints.txt 'scaling-sweep[bench]' has it")
-    else:
-        methods |= {f"TPE {num}": by_tpe(num) for num in TPE_TRIALS}
-    methods = {name: methods[name] for name in methods if only in {None, name}}
+    methods = {name: method for name, method in list_methods().items() if only in {None, name}}
     print(
         f"{repeats} worlds a row, {seeds} seeds, B = 1 … 512, sigma 0.15, "
         f"{flipped:.0%} of verdicts wrong; examples in millions"
     )
-    print(
-        f"{'truth':12} {'method':12} {'trials':>8} {'examples':>9} {'coverage':>8} {'half':>6} "
-        f"{'refused':>7} {'to ±.07':>9} {'grid/it':>7}"
-    )
-    for truth in (Truth(1, 30), Truth(0.5, 30), Truth(1, 3000), Truth(0.5, math.inf)):
-        grid: float | None = None
+    print(HEAD)
+    for truth in TRUTHS:
+        grid: Tally | None = None
         for name, method in methods.items():
             worlds = [
                 SimulatedEdges(truth.lr_max(0.01 * salt), salt=salt, flipped=flipped)
                 for salt in range(repeats)
             ]
-            spent = [method(seeds, world) for world in worlds]
-            grid = needed_for(spent) if name == "grid" else grid
-            print(row(name, truth, spent, grid), flush=True)
+            tally = Tally.of([method(seeds, world) for world in worlds])
+            grid = tally if name == "grid" else grid
+            print(row(name, truth, tally, grid), flush=True)
 
 
 def replay(results: Path) -> None:
