@@ -24,10 +24,8 @@ from torch import Tensor
 from benchmarks.timing import ROOT
 from scaling_sweep.optimizers.sgd import sgd
 from scaling_sweep.tasks.digits import digits_mlp
-from scaling_sweep.training.compiled import CompiledEngine
+from scaling_sweep.training.choosing import ProbeBatch, choose_engine
 from scaling_sweep.training.copies import Copies, Point, stack_points
-from scaling_sweep.training.engines import Engine, LoopEngine, VmapEngine
-from scaling_sweep.training.treatment import PLAIN_TREATMENT
 
 NUM_COPIES = 96
 LR = 1e-3
@@ -76,18 +74,12 @@ def make_work(batch_size: int) -> Work:
 
 def by_engine(name: str) -> Trainer:
     """Return the trainer that is one of our engines."""
-    task, rule = digits_mlp(), sgd()
-    model = task.make_model()
-    stacked = VmapEngine(model, task, rule)
-    engines: dict[str, Callable[[], Engine]] = {
-        "vmap": lambda: stacked,
-        "loop": lambda: LoopEngine(model, task, rule),
-        "compile": lambda: CompiledEngine(stacked, model, task, rule, PLAIN_TREATMENT),
-    }
-    engine = engines[name]()
+    task, rule = digits_mlp(), sgd()  # of all batch sizes, because a graph is kept by them
 
     def prepare(work: Work) -> Callable[[], object]:
         copies = work.copies.select(torch.arange(NUM_COPIES))
+        batch = ProbeBatch(work.inputs[0], work.targets[0], NUM_STEPS)
+        engine = choose_engine(name, task.make_model(), task, rule, copies, batch)
         return lambda: [
             engine.step(copies, inputs, targets, [])
             for inputs, targets in zip(work.inputs, work.targets, strict=True)

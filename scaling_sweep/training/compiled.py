@@ -76,6 +76,7 @@ class CompiledEngine:
             torch.no_grad(),
             self._stacked.attention.as_in_stack(),
             self._treatment.computing(copies.lr.device),
+            self._stacked.products.chosen(),
         ):
             if shape != self._shape:
                 losses = self._kept.step_first(copies, inputs, targets)

@@ -5,6 +5,7 @@ may do. The loop takes any model; vmap none that branches on data or draws rando
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -23,6 +24,7 @@ from scaling_sweep.training.curvature import (
     twice_differentiable,
 )
 from scaling_sweep.training.portions import WholeBatch
+from scaling_sweep.training.products import StackedProducts
 from scaling_sweep.training.randomness import forked_generators
 from scaling_sweep.training.treatment import PLAIN_TREATMENT, Loss, Treatment
 
@@ -93,7 +95,7 @@ class VmapEngine:
         self._treatment = treatment
         self._training_loss = treatment.training_loss(task)
         self.refresh_every = rule.refresh_every if isinstance(rule, CurvatureRule) else None
-        self.attention = StackedAttention()
+        self.attention, self.products = StackedAttention(), StackedProducts()
         self._objectives = vmap(self._objective)
         self._losses = vmap(self._evaluation, in_dims=(0, 0, None, None))
 
@@ -125,9 +127,10 @@ class VmapEngine:
         """Move every copy once, in place, and return its loss before the move."""
         self._treatment.set_mode(self._model, training=True)
         params = {name: value.detach().requires_grad_() for name, value in copies.params.items()}
-        due = due_rule(self._rule, number)
+        due, device = due_rule(self._rule, number), copies.lr.device
+        products = nullcontext() if due else self.products.of_stack(len(copies), device)
         whole = WholeBatch()
-        with self._treatment.computing(copies.lr.device):
+        with self._treatment.computing(device), products:
             for some, labels, share in self._treatment.portions(inputs, targets, dim=1):
                 with twice_differentiable(due):
                     losses, buffers = self._forward(params, copies.buffers, some, labels)
