@@ -2,9 +2,11 @@
 
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from scaling_sweep.planning import PackSize
     from scaling_sweep.planning.forecasting import StudyForecast
 
 _HOUR_S, _MINUTE_S, _DAY_S = 3600, 60, 86_400
@@ -77,6 +79,49 @@ def format_pairs(pairs: Iterable[tuple[str, str]]) -> str:
         )
         for name, text in pairs
     )
+
+
+@dataclass(frozen=True)
+class PackMemory:
+    """What memory lets the packs of a study be.
+
+    Attributes:
+        num_bytes: What a pack may take.
+        basis: What the sizes rest on, in words.
+        wanted: Copies that packs have where memory suffices.
+        sizes: What fits, by optimizer and batch size.
+    """
+
+    num_bytes: int
+    basis: str
+    wanted: int
+    sizes: "tuple[PackSize, ...]"
+
+
+def format_memory(memory: PackMemory) -> str:
+    """Write what memory lets packs be: at which batch sizes it bounds them, if at any.
+
+    Args:
+        memory: What was found.
+
+    Returns:
+        A clause.
+    """
+    least: dict[int, int] = {}
+    for size in memory.sizes:
+        least[size.batch_size] = min(size.most_copies, least.get(size.batch_size, memory.wanted))
+    place = f"{memory.num_bytes / 2**30:.2g} GiB a pack; {memory.basis}"
+    bounds = [_bound(size, most) for size, most in least.items() if most < memory.wanted]
+    if bounds:
+        return f"{', '.join(bounds)} ({place})"
+    copies = "1 copy fits" if memory.wanted == 1 else f"{memory.wanted} copies fit"
+    return f"{copies} at every B ({place})"
+
+
+def _bound(batch_size: int, most: int) -> str:
+    if most == 0:
+        return f"perhaps not one copy at B = {batch_size} (resources: {{micro_batch: auto}})"
+    return f"at most {most} {'copy' if most == 1 else 'copies'} at B = {batch_size}"
 
 
 def format_forecasts(

@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING
 
 from analysis.axes import AXES
 from scaling_sweep.clusters import Capacity
-from scaling_sweep.planning import Pack, SweepCost, estimate_cost, fit_step_time
+from scaling_sweep.memory_room import room_here
+from scaling_sweep.planning import (
+    MemoryRoom,
+    Pack,
+    SweepCost,
+    estimate_cost,
+    fit_step_time,
+    most_together,
+)
 from scaling_sweep.planning.cost import StepTimes
+from scaling_sweep.preview_text import PackMemory, format_forecasts, format_memory, format_pairs
 from scaling_sweep.preview_text import format_duration as format_duration  # others look here
-from scaling_sweep.preview_text import format_forecasts, format_pairs
 from scaling_sweep.running import default_folder, measured_trials, search_for
 from scaling_sweep.spec import LoadedSweep, SweepSpec
 from scaling_sweep.spec.axes import points_for
@@ -47,6 +55,7 @@ class Preview:
         price: Of one GPU hour; None when none was given.
         on_gpus: Whether packs ask for GPUs.
         tokens_per_example: Tokens in an example where the task knows them; 1 otherwise.
+        memory: What memory lets packs be; None where it was not looked at.
     """
 
     name: str
@@ -69,6 +78,7 @@ class Preview:
     price: float | None
     on_gpus: bool
     tokens_per_example: int = 1
+    memory: PackMemory | None = None
 
     def text(self) -> str:
         """Return the preview as people read it."""
@@ -84,6 +94,7 @@ class Preview:
             ("seeds", str(self.num_seeds)),
             ("trials", f"{about}{self.num_trials:,} to run, {self.num_done:,} there already"),
             ("packs", f"{about}{self.num_packs:,} of up to {self.trials_per_pack} trials"),
+            *(() if self.memory is None else [("memory", format_memory(self.memory))]),
             ("steps", f"{about}{self.num_steps:,}"),
             ("examples", f"{about}{self.num_examples:,}"),
             ("time", self._describe_time()),
@@ -151,7 +162,8 @@ def preview(
     num_done = len(measured_trials(rows))
     slots = workers or max(1, int((os.cpu_count() or 1) / spec.resources.cpus))
     here = Capacity(slots * spec.resources.cpus, slots * spec.resources.gpus)
-    search = search_for(spec, rows, facts, here)
+    room = room_here(sweep, task, facts, slots)
+    search = search_for(spec, rows, facts, here, room)
     packs = search.next_packs()
     largest = _largest(spec, packs, facts.max_trials_per_pack)
     clock = _time_steps(spec, task, largest)
@@ -180,7 +192,13 @@ def preview(
         price=price,
         on_gpus=spec.resources.gpus > 0,
         tokens_per_example=task.tokens_per_example,
+        memory=None if room is None else _describe_room(room, spec, facts.max_trials_per_pack),
     )
+
+
+def _describe_room(room: MemoryRoom, spec: SweepSpec, most: int) -> PackMemory:
+    wanted = most_together(spec, most)
+    return PackMemory(room.num_bytes, str(room.basis), wanted, room.sizes(spec.batch_sizes))
 
 
 def _largest(spec: SweepSpec, packs: Sequence[Pack], most: int) -> int:

@@ -19,7 +19,9 @@ from scaling_sweep.clusters import (
     find_cluster,
 )
 from scaling_sweep.environment import describe_environment
+from scaling_sweep.memory_room import describe_room, room_of_run
 from scaling_sweep.planning import (
+    MemoryRoom,
     Pack,
     PackLimits,
     Search,
@@ -135,7 +137,8 @@ def run_sweep(
             # Slow to import, and meanwhile Ray starts.
             from scaling_sweep.training.preflight import inspect_task, load_sweep_task
 
-            facts = inspect_task(sweep, load_sweep_task(sweep))
+            task = load_sweep_task(sweep)
+            facts = inspect_task(sweep, task)
             for line in facts.warnings:
                 display.on_warning(line)
             folder.write_bytes(folder.sweep, sweep.text.encode())
@@ -147,7 +150,11 @@ def run_sweep(
                 if surely:  # while it starts, and its settings are made
                     import_module("scaling_sweep.driver")
                 capacity = reach_ray()
-                search = search_for(sweep.spec, rows, facts, capacity)
+                display.on_stage("looking at memory")
+                room = room_of_run(sweep, task, facts, capacity, cluster)
+                environment |= describe_room(room, sweep.spec)
+                folder.write_environment(environment)
+                search = search_for(sweep.spec, rows, facts, capacity, room)
                 packs = search.next_packs()
                 display.on_plan(packs, len(done))
                 tracker.on_plan(packs, rows)
@@ -186,7 +193,11 @@ def measured_trials(rows: pd.DataFrame) -> Collection[str]:
 
 
 def search_for(
-    spec: SweepSpec, rows: pd.DataFrame, facts: "TaskFacts", capacity: Capacity | None = None
+    spec: SweepSpec,
+    rows: pd.DataFrame,
+    facts: "TaskFacts",
+    capacity: Capacity | None = None,
+    room: MemoryRoom | None = None,
 ) -> Search:
     """Return the search for what is missing, with packs that suit the task and the cluster.
 
@@ -195,13 +206,14 @@ def search_for(
         rows: What the run folder has; trials that failed are worth another try.
         facts: What the task turned out to be.
         capacity: What the cluster offers; None when only one pack at a time is asked about.
+        room: What memory lets packs be; None where it is not looked at.
 
     Returns:
         The search.
     """
     resources = spec.resources
     slots = 1 if capacity is None else capacity.num_packs(resources.cpus, resources.gpus)
-    limits = PackLimits(facts.num_examples, facts.max_trials_per_pack, max(1, slots))
+    limits = PackLimits(facts.num_examples, facts.max_trials_per_pack, max(1, slots), room)
     measured = rows[rows["verdict"] != str(Verdict.FAILED)]
     return Search(spec, limits, read_measurements(measured))
 

@@ -6,14 +6,19 @@ from scaling_sweep.planning.extend import check_extends
 from scaling_sweep.planning.grid import all_trials
 from scaling_sweep.planning.outcome import EdgeCount, count_edges, describe_widening
 from scaling_sweep.planning.packs import plan_packs
+from scaling_sweep.planning.room import Basis, MemoryLaw, MemoryRoom, PackSize, most_together
 from scaling_sweep.planning.searching import PackLimits, Search, current_needs
 from scaling_sweep.planning.trials import Pack, Trial, start_id
 
 __all__ = [
+    "Basis",
     "EdgeCount",
     "Measurement",
+    "MemoryLaw",
+    "MemoryRoom",
     "Pack",
     "PackLimits",
+    "PackSize",
     "Search",
     "StepTime",
     "SweepCost",
@@ -27,6 +32,7 @@ __all__ = [
     "estimate_cost",
     "fit_step_time",
     "measurement_of",
+    "most_together",
     "plan_packs",
     "read_measurements",
     "start_id",

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from scaling_sweep.planning.cost import GUESSED_STEP_TIME, StepTime
 from scaling_sweep.planning.grid import all_trials
+from scaling_sweep.planning.room import MemoryRoom
 from scaling_sweep.planning.trials import Pack, SharedKey, Trial, shared_key
 from scaling_sweep.spec import SweepSpec
 
@@ -23,6 +24,7 @@ def plan_packs(
     max_trials_per_pack: int | None = None,
     num_slots: int = 1,
     step_time: StepTime = GUESSED_STEP_TIME,
+    room: MemoryRoom | None = None,
 ) -> tuple[Pack, ...]:
     """Return the packs to run next; none when the study is finished.
 
@@ -41,6 +43,7 @@ def plan_packs(
         num_slots: Packs that will train at the same time. With several, packs are made small
             enough that each slot gets some, but not so small that stacking gains nothing.
         step_time: What a step costs, to order the packs by.
+        room: What memory lets packs be; None where it is not looked at.
 
     Returns:
         Packs with every missing trial exactly once.
@@ -61,7 +64,7 @@ def plan_packs(
     packs = [
         Pack(chunk, spec.horizon.num_steps(key.batch_size, num_examples))
         for key, trials in groups.items()
-        for chunk in split_trials(trials, min(limit or fair, fair))
+        for chunk in split_trials(trials, most_trials(key, min(limit or fair, fair), room))
     ]
     # Sorting is stable and the grid's order fixed, so the plan is too.
     return tuple(sorted(packs, key=step_time.seconds, reverse=True))
@@ -70,6 +73,22 @@ def plan_packs(
 def _fair_limit(num_trials: int, num_slots: int) -> int:
     """Return the most trials a pack may have so that no slot waits long for another's last pack."""
     return max(_MIN_FAIR_TRIALS, math.ceil(num_trials / (num_slots * _PACKS_PER_SLOT)))
+
+
+def most_trials(key: SharedKey, most: int, room: MemoryRoom | None) -> int:
+    """Return the most trials of a pack, as far as memory allows so many.
+
+    Args:
+        key: What they share.
+        most: How many there may be otherwise.
+        room: What memory lets packs be; None where it is not looked at.
+
+    Returns:
+        At least 1: a trial that does not fit alone says so when it is trained.
+    """
+    if room is None:
+        return most
+    return max(1, min(most, room.most_copies(key.optimizer.label, key.batch_size)))
 
 
 def split_trials(trials: Sequence[Trial], most: int) -> tuple[tuple[Trial, ...], ...]:

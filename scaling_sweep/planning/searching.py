@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from scaling_sweep.planning.cost import GUESSED_STEP_TIME
 from scaling_sweep.planning.evidence import Measurement, tabulate
-from scaling_sweep.planning.packs import plan_packs, split_trials
+from scaling_sweep.planning.packs import most_trials, plan_packs, split_trials
+from scaling_sweep.planning.room import MemoryRoom
 from scaling_sweep.planning.trials import Pack, SharedKey, Trial, shared_key
 from scaling_sweep.spec import OptimizerSpec, SweepSpec
 
@@ -24,11 +25,13 @@ class PackLimits:
         num_examples: Examples in the task's data; None when they never end.
         max_trials_per_pack: Most trials in one pack; None for what the study says.
         num_slots: Packs that will train at the same time.
+        room: What memory lets packs be; None where it is not looked at.
     """
 
     num_examples: int | None = None
     max_trials_per_pack: int | None = None
     num_slots: int = 1
+    room: MemoryRoom | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Search:
                 num_examples=limits.num_examples,
                 max_trials_per_pack=limits.max_trials_per_pack,
                 num_slots=limits.num_slots,
+                room=limits.room,
             )
         from scaling_sweep.planning.following import FollowedSearch  # a grid needs no pandas
 
@@ -91,7 +95,9 @@ class Search:
         packs = [
             Pack(chunk, self.spec.horizon.num_steps(key.batch_size, self.limits.num_examples))
             for key, group in groups.items()
-            for chunk in split_trials(group, limit or len(group))
+            for chunk in split_trials(
+                group, most_trials(key, limit or len(group), self.limits.room)
+            )
         ]
         return tuple(sorted(packs, key=GUESSED_STEP_TIME.seconds, reverse=True))
 

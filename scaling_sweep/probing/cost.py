@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from scaling_sweep.memory_free import free_memory, usable
+from scaling_sweep.planning import MemoryLaw
 from scaling_sweep.probing.findings import Finding, Level
-from scaling_sweep.probing.memory import MemoryLaw, measure_memory, usable_bytes
+from scaling_sweep.probing.memory import device_memory, measure_memory
 from scaling_sweep.probing.stacking import obstacle_of
 from scaling_sweep.probing.subject import Subject
 from scaling_sweep.training.choosing import ProbeBatch, time_step
@@ -67,9 +69,11 @@ def _describe_memory(subject: Subject, law: MemoryLaw) -> tuple[Finding, ...]:
         f"{_bytes(law.fixed_per_example + law.per_copy_example)} an example (estimate)"
     )
     found = Finding("memory", Level.OK, text)
-    room = usable_bytes(subject.device)
-    if room is None:
+    on_gpu = subject.device.type == "cuda"
+    free = device_memory(subject.device) if on_gpu else free_memory()
+    if free is None:
         return (found,)
+    room = usable(free)
     copies, batch = law.most_copies(room, batch_size), law.largest_batch(room)
     if copies < 1 or batch < 1:
         text = f"not even one copy in {_bytes(room)} at batch {batch_size} (estimate)"

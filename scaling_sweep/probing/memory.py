@@ -1,48 +1,32 @@
-"""What a step of a pack takes in memory: a few small steps measured, larger ones extrapolated."""
+"""What training a pack takes in memory: a few small steps measured, larger ones extrapolated."""
 
-import gc
-import os
-import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from scaling_sweep.planning import MemoryLaw
 from scaling_sweep.probing.subject import Subject, take_step
+from scaling_sweep.probing.tally import measure_peak
+from scaling_sweep.training.choosing import MAX_LOOP_COPIES
+from scaling_sweep.training.copies import Copies
 from scaling_sweep.training.engines import LoopEngine, VmapEngine
+from scaling_sweep.training.evaluation import num_evaluated, portion_size
 
 # The batch is doubled until activations are most of what a step takes (or a bound is met), because
 # the peak is a straight line in the batch size only from there on.
 _FIRST_BATCH, _LAST_BATCH = 8, 4096
 _GROWTH = 1.5
 _MAX_PROBED_BYTES = 2**30
-# Room for what is not seen: kernels' own workspaces, the allocator's waste (a guess; kernels' own
-# were up to 15 % on the digits CNN, measured with torch's profiler).
-_USABLE = 0.7
+# Evaluation keeps nothing for a backward pass, so its peak is a straight line from the beginning.
+_EVALUATED = 16
 
 
 @dataclass(frozen=True)
-class MemoryLaw:
-    """Peak memory of a step of K copies at batch size B, in bytes: an estimate.
-
-    ``fixed + B · fixed_per_example + K · max(least_per_copy, per_copy + B · per_copy_example)``,
-    from steps at two numbers of copies and three batch sizes.
-
-    Attributes:
-        fixed: Whatever the pack.
-        fixed_per_example: Activations of a copy, where copies take turns (loop engine).
-        least_per_copy: Weights, gradients and moments, while the optimizer moves them.
-        per_copy: Weights and gradients, at the end of the forward pass.
-        per_copy_example: Activations, where copies go together (vmap engine).
-
-    Example:
-        >>> MemoryLaw(100, 0, 50, 30, 2).peak(num_copies=2, batch_size=20)
-        240
-    """
+class _StepLaw:
+    """The peak of a step, as ``MemoryLaw`` has it, before what training holds beside a step."""
 
     fixed: int
     fixed_per_example: int
@@ -50,43 +34,48 @@ class MemoryLaw:
     per_copy: int
     per_copy_example: int
 
-    def peak(self, num_copies: int, batch_size: int) -> int:
-        """Return the estimated peak in bytes."""
-        return (
-            self.fixed + batch_size * self.fixed_per_example + num_copies * self._copy(batch_size)
-        )
 
-    def most_copies(self, num_bytes: int, batch_size: int) -> int:
-        """Return how many copies fit into so much memory."""
-        room = num_bytes - self.fixed - batch_size * self.fixed_per_example
-        return max(0, room // max(1, self._copy(batch_size)))
+def measure_memory(subject: Subject, engine_name: str, largest: int = _LAST_BATCH) -> MemoryLaw:
+    """Take a few small steps, evaluate a few examples, and fit the law through their peaks.
 
-    def largest_batch(self, num_bytes: int) -> int:
-        """Return the largest batch of a single copy that fits."""
-        per_example = max(1, self.fixed_per_example + self.per_copy_example)
-        largest = (num_bytes - self.fixed - self.per_copy) // per_example
-        return max(0, largest) if self.peak(1, 1) <= num_bytes else 0
-
-    def _copy(self, batch_size: int) -> int:
-        return max(self.least_per_copy, self.per_copy + batch_size * self.per_copy_example)
-
-
-def measure_memory(subject: Subject, engine_name: str) -> MemoryLaw:
-    """Take a few small steps and fit the law through their peaks.
+    A pack holds the points where its seeds begin, and while it chooses its engine the copies it
+    tries that on. Small batches take less than the portions of the data that are evaluated.
 
     Args:
         subject: The task.
         engine_name: ``vmap`` or ``loop``.
+        largest: Batch size that need not be exceeded.
 
     Returns:
         The law. On a CPU memory is counted tensor by tensor, as torch makes and drops them; on a
         GPU the allocator says.
     """
+    step = _measure_steps(subject, engine_name, largest)
+    evaluated = _measure_evaluation(subject, engine_name)
+    copies = subject.copies(1)
+    copy, point = bytes_of_copy(copies), bytes_of_point(copies)
+    stacked = engine_name == "vmap"
+    tried = copy if stacked and subject.spec.engine == "auto" else 0
+    least = max(step.least_per_copy + tried, copy + (evaluated if stacked else 0))
+    return MemoryLaw(
+        fixed=step.fixed
+        + stored_bytes(subject)
+        + MAX_LOOP_COPIES * tried
+        + (0 if stacked else evaluated),
+        fixed_per_example=step.fixed_per_example,
+        least_per_copy=least + point,
+        per_copy=step.per_copy + tried + point,
+        per_copy_example=step.per_copy_example,
+    )
+
+
+def _measure_steps(subject: Subject, engine_name: str, largest: int) -> _StepLaw:
+    """Fit the peaks of steps at two numbers of copies and three batch sizes."""
 
     def peak(num_copies: int, batch_size: int) -> int:
         return _measure_step(subject, engine_name, num_copies, batch_size)
 
-    small, most = _FIRST_BATCH, min(_LAST_BATCH, subject.task.num_examples or _LAST_BATCH)
+    small, most = _FIRST_BATCH, min(largest, subject.task.num_examples or largest)
     least, size = peak(1, small), small
     here = least
     while here < _GROWTH * least and here < _MAX_PROBED_BYTES and 4 * size <= most:
@@ -97,7 +86,7 @@ def measure_memory(subject: Subject, engine_name: str) -> MemoryLaw:
     per_copy_example = max(0, (two_far - two) - (one_far - one)) // (far - near)
     fixed_per_example = max(0, (one_far - one) // (far - near) - per_copy_example)
     per_copy = max(0, two - one - near * per_copy_example)
-    return MemoryLaw(
+    return _StepLaw(
         fixed=max(0, one - per_copy - near * (per_copy_example + fixed_per_example)),
         fixed_per_example=fixed_per_example,
         least_per_copy=max(0, peak(2, small) - least),
@@ -106,11 +95,15 @@ def measure_memory(subject: Subject, engine_name: str) -> MemoryLaw:
     )
 
 
-def _measure_step(subject: Subject, engine_name: str, num_copies: int, batch_size: int) -> int:
-    """Return the peak of building copies, drawing their batches and taking one step."""
+def _engine(subject: Subject, engine_name: str) -> VmapEngine | LoopEngine:
     kind: Callable[..., VmapEngine | LoopEngine]
     kind = VmapEngine if engine_name == "vmap" else LoopEngine
-    engine = kind(subject.model(), subject.task, subject.rule())
+    return kind(subject.model(), subject.task, subject.rule(), subject.treatment)
+
+
+def _measure_step(subject: Subject, engine_name: str, num_copies: int, batch_size: int) -> int:
+    """Return the peak of building copies, drawing their batches and taking one step."""
+    engine = _engine(subject, engine_name)
     seeds = [row % 2 for row in range(num_copies)]
     batches = subject.batches(sorted(set(seeds)), batch_size)
 
@@ -120,101 +113,65 @@ def _measure_step(subject: Subject, engine_name: str, num_copies: int, batch_siz
     return measure_peak(step, subject.device)
 
 
-def measure_peak(function: Callable[[], None], device: torch.device) -> int:
-    """Return the most bytes that tensors made by a function hold at any time.
+def _measure_evaluation(subject: Subject, engine_name: str) -> int:
+    """Return the peak of evaluating one copy on as many examples as go together."""
+    task = subject.task
+    if task.exact_loss is not None:
+        return 0
+    engine, copies = _engine(subject, engine_name), subject.copies(1)
+    few = max(1, min(_EVALUATED, (task.num_examples or _EVALUATED) // 2))
 
-    Args:
-        function: What to measure; it must keep nothing.
-        device: Where its tensors are.
+    def peak(num_examples: int) -> int:
+        inputs, targets = subject.batches([0], num_examples).draw([0])
+        return measure_peak(lambda: _evaluate(engine, copies, inputs, targets), subject.device)
 
-    Returns:
-        Bytes. What kernels use inside themselves is seen on a GPU only.
-
-    Example:
-        >>> def add() -> None:
-        ...     _ = torch.zeros(1000) + 1
-        >>> measure_peak(add, torch.device("cpu"))
-        8000
-    """
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        function()
-        torch.cuda.synchronize()
-        peak: int = torch.cuda.max_memory_allocated() - before
-        return peak
-    tally = _Tally()
-    with tally:
-        function()
-    return tally.peak
+    near, far = peak(few), peak(2 * few)
+    return near + max(0, far - near) * max(0, evaluated_at_once(subject) - few) // few
 
 
-class _Tally(TorchDispatchMode):
-    """Adds up the memory of tensors as operations return them, and takes off what is dropped."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = 0
-        self._now = 0
-        self._alive: set[int] = set()
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., object],
-        types: Iterable[type],
-        args: tuple[object, ...] = (),
-        kwargs: Mapping[str, object] | None = None,
-    ) -> object:
-        outputs = func(*args, **(kwargs or {}))
-        for value in tree_leaves(outputs):
-            if isinstance(value, Tensor):
-                self._add(value.untyped_storage())
-        return outputs
-
-    def _add(self, storage: torch.UntypedStorage) -> None:
-        key, num_bytes = storage._cdata, storage.nbytes()
-        if key in self._alive:
-            return
-        self._alive.add(key)
-        self._now += num_bytes
-        self.peak = max(self.peak, self._now)
-        # torch keeps the Python object of a storage alive as long as the storage itself.
-        weakref.finalize(storage, self._drop, key, num_bytes)
-
-    def _drop(self, key: int, num_bytes: int) -> None:
-        self._alive.discard(key)
-        self._now -= num_bytes
+def evaluated_at_once(subject: Subject) -> int:
+    """Return how many examples the losses of copies are evaluated on at once."""
+    task = subject.task
+    if task.exact_loss is not None:
+        return 0
+    inputs, _ = subject.batch()
+    return min(portion_size(task, inputs[0].numel()), task.num_examples or _LAST_BATCH)
 
 
-def usable_bytes(device: torch.device) -> int | None:
-    """Return how much memory a pack may plan with on this machine; None where nobody says."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(_USABLE * free)
-    found = [number for number in (_free_of_machine(), _free_of_container()) if number is not None]
-    return int(_USABLE * min(found)) if found else None
+def _evaluate(
+    engine: VmapEngine | LoopEngine, copies: Copies, inputs: Tensor, targets: Tensor
+) -> None:
+    engine.losses(copies, inputs[0], targets[0])
 
 
-def _free_of_machine() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        names = os.sysconf_names
-        if "SC_PHYS_PAGES" not in names or "SC_PAGE_SIZE" not in names:
-            return None
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    free = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return int(free[0]) * 1024 if free else None
+def stored_bytes(subject: Subject) -> int:
+    """Return what the examples that losses are evaluated over take, as the model gets them."""
+    task = subject.task
+    if task.exact_loss is not None:
+        return 0
+    num = min(num_evaluated(task), task.num_examples or _LAST_BATCH)
+    inputs, targets = subject.batch()
+    return num * (_num_bytes(inputs) + _num_bytes(targets)) // len(inputs)
 
 
-def _free_of_container() -> int | None:
-    """Return what is left of a container's own limit (cgroup v2)."""
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit = (folder / "memory.max").read_text().strip()
-        used = int((folder / "memory.current").read_text())
-    except (OSError, ValueError):
-        return None
-    return None if limit == "max" else max(0, int(limit) - used)
+def bytes_of_copy(copies: Copies) -> int:
+    """Return what one of stacked copies takes, its optimizer's state included."""
+    return bytes_of_point(copies) + _num_bytes(copies.state) // len(copies)
+
+
+def bytes_of_point(copies: Copies) -> int:
+    """Return what the weights and buffers of one of stacked copies take."""
+    return (_num_bytes(copies.params) + _num_bytes(copies.buffers)) // len(copies)
+
+
+def _num_bytes(values: object) -> int:
+    """Return what all tensors of a thing take."""
+    tensors = (value for value in tree_leaves(values) if isinstance(value, Tensor))
+    return sum(value.numel() * value.element_size() for value in tensors)
+
+
+def device_memory(device: torch.device) -> int:
+    """Return the bytes that this process can still take on a GPU, what it holds idle included."""
+    free, _ = torch.cuda.mem_get_info(device)
+    idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(free) + int(idle)

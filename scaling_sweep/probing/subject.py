@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from scaling_sweep.optimizers.making import make_rule
 from scaling_sweep.optimizers.rule import UpdateRule
-from scaling_sweep.spec import LoadedSweep, SweepSpec
+from scaling_sweep.spec import LoadedSweep, OptimizerSpec, SweepSpec
 from scaling_sweep.tasks.task import Batch, Task
 from scaling_sweep.training.batches import Batches
 from scaling_sweep.training.copies import Copies, Point, stack_points
 from scaling_sweep.training.engines import Engine
 from scaling_sweep.training.pack import initial_model, make_batches
 from scaling_sweep.training.randomness import forked_generators
+from scaling_sweep.training.treatment import Treatment
 
 # Large enough to say something about a mean, small enough for any machine (a guess).
 _BATCH_SIZE = 32
@@ -29,11 +29,13 @@ class Subject:
         sweep: Its sweep file, or the small one that stands in for it.
         task: The task.
         device: Where it is tried.
+        optimizer: Of the sweep's; None for the last, in our files the one with the largest state.
     """
 
     sweep: LoadedSweep
     task: Task
     device: torch.device
+    optimizer: OptimizerSpec | None = None
 
     @property
     def spec(self) -> SweepSpec:
@@ -60,9 +62,13 @@ class Subject:
         return inputs[0], targets[0]
 
     def rule(self) -> UpdateRule:
-        """Return the sweep's last optimizer: in our files the one with the largest state."""
-        optimizer = self.spec.optimizers[-1]
-        return make_rule(optimizer.name, optimizer.hyperparameters)
+        """Return the optimizer, with the recipe's weight decay where it has one."""
+        return self.treatment.rule(self.optimizer or self.spec.optimizers[-1])
+
+    @property
+    def treatment(self) -> Treatment:
+        """What the sweep's recipe does within a step."""
+        return Treatment.of(self.spec.recipe)
 
     def copies(self, num_copies: int) -> Copies:
         """Stack untrained copies, of seeds 0 and 1 in turn."""

@@ -160,20 +160,32 @@ def validation_set(task: Task) -> Batch:
     own = replace(task, inputs=inputs, targets=targets, dataset=dataset, stream=None)
     num_held = own.num_examples
     assert num_held is not None
-    index = _part(num_held, _num_evaluated(task), make_generator("validation"))
+    index = _part(num_held, num_evaluated(task), make_generator("validation"))
     return stored_examples(own, index, "validation")
 
 
 def _portions(task: Task, stored: Batch) -> Iterator[Batch]:
     """Yield stored examples in portions that keep activations small, none of a single example."""
     example, _ = task.prepare(stored[0][:1], stored[1][:1])
-    most = _CHUNK_EXAMPLES // task.tokens_per_example
-    size = max(2, min(most, _CHUNK_NUMBERS // max(1, example.numel())))
-    num = len(stored[0])
+    size, num = portion_size(task, example.numel()), len(stored[0])
     sizes = [size] * (num // size) + [num % size] * bool(num % size)
     if len(sizes) > 1 and sizes[-1] == 1:  # BatchNorm has no statistics of one
         sizes[-2:] = [size + 1]
     return zip(torch.split(stored[0], sizes), torch.split(stored[1], sizes), strict=True)
+
+
+def portion_size(task: Task, num_numbers: int) -> int:
+    """Return how many examples are evaluated at once.
+
+    Args:
+        task: What is trained.
+        num_numbers: Numbers in the inputs of one example.
+
+    Returns:
+        At least 2.
+    """
+    most = _CHUNK_EXAMPLES // task.tokens_per_example
+    return max(2, min(most, _CHUNK_NUMBERS // max(1, num_numbers)))
 
 
 def evaluation_set(task: Task, sweep_seed: int) -> Batch:
@@ -182,7 +194,7 @@ def evaluation_set(task: Task, sweep_seed: int) -> Batch:
     Where an example is many tokens, 4,096 tokens but no fewer than 256 examples. They are as the
     task stores them: ``Task.transform`` comes after.
     """
-    generator, most = make_generator(sweep_seed, "evaluation"), _num_evaluated(task)
+    generator, most = make_generator(sweep_seed, "evaluation"), num_evaluated(task)
     if task.stream is not None:
         return task.stream(generator, most)
     num_examples = task.num_examples
@@ -190,7 +202,8 @@ def evaluation_set(task: Task, sweep_seed: int) -> Batch:
     return stored_examples(task, _part(num_examples, most, generator), sweep_seed, "evaluation")
 
 
-def _num_evaluated(task: Task) -> int:
+def num_evaluated(task: Task) -> int:
+    """Return how many examples a loss is evaluated over, where the data have so many."""
     return max(_MIN_EVALUATION_EXAMPLES, MAX_EVALUATION_EXAMPLES // task.tokens_per_example)
 
 

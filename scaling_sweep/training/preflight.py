@@ -42,7 +42,8 @@ class TaskFacts:
         num_examples: Size of the training set; None for a stream.
         num_parameters: Trainable numbers of one model.
         initial_loss: Loss of the untrained model of seed 0 on its first batch.
-        max_trials_per_pack: How many copies train well together.
+        max_trials_per_pack: How many copies train well together, memory apart.
+        saved_per_example: Bytes that the forward pass of an example keeps for the backward pass.
         warnings: What a user should know before the run; one line each.
     """
 
@@ -50,6 +51,7 @@ class TaskFacts:
     num_parameters: int
     initial_loss: float
     max_trials_per_pack: int
+    saved_per_example: int
     warnings: tuple[str, ...] = ()
 
 
@@ -93,7 +95,7 @@ def inspect_task(sweep: LoadedSweep, task: Task) -> TaskFacts:
     check_against_task(sweep, task.num_examples)
     _check_method(sweep)
     try:
-        loss, num_parameters = _first_loss(spec, task)
+        loss, num_parameters, saved = _first_loss(spec, task)
     except UserError:
         raise
     except Exception as error:
@@ -121,6 +123,7 @@ def inspect_task(sweep: LoadedSweep, task: Task) -> TaskFacts:
         num_parameters,
         loss.item(),
         _max_copies(num_parameters, spec),
+        saved // spec.batch_sizes[0],
         _warnings_of(spec, task),
     )
 
@@ -187,16 +190,26 @@ def _check_method(sweep: LoadedSweep) -> None:
         raise sweep.error(f"method {sweep.spec.method.name} takes no args; delete them", "method")
 
 
-def _first_loss(spec: SweepSpec, task: Task) -> tuple[torch.Tensor, int]:
+def _first_loss(spec: SweepSpec, task: Task) -> tuple[torch.Tensor, int, int]:
+    """Return the first loss, the number of parameters, and the bytes kept for the way back."""
     device = torch.device("cpu")
     model = initial_model(task, spec, 0)
     inputs, targets = make_batches(task, spec, [0], spec.batch_sizes[0], device).draw([0])
-    loss = task.loss(model(inputs[0]), targets[0])
+    saved = {param.untyped_storage().data_ptr(): 0 for param in model.parameters()}
+
+    def note(kept: torch.Tensor) -> torch.Tensor:
+        storage = kept.untyped_storage()
+        saved.setdefault(storage.data_ptr(), storage.nbytes())
+        return kept
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda kept: kept):
+        loss = task.loss(model(inputs[0]), targets[0])
     if not isinstance(loss, torch.Tensor):
         raise TypeError(f"the loss is a {type(loss).__name__}; it must be a scalar tensor")
     if loss.dim() == 0:
         loss.backward()  # type: ignore[no-untyped-call]
-    return loss.detach(), sum(param.numel() for param in model.parameters() if param.requires_grad)
+    num_parameters = sum(param.numel() for param in model.parameters() if param.requires_grad)
+    return loss.detach(), num_parameters, sum(saved.values())
 
 
 def _max_copies(num_parameters: int, spec: SweepSpec) -> int:

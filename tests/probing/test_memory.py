@@ -3,10 +3,14 @@
 import pytest
 import torch
 
+from scaling_sweep.planning import plan_packs
 from scaling_sweep.probing.checkup import _stand_in
-from scaling_sweep.probing.memory import MemoryLaw, _measure_step, measure_memory, measure_peak
+from scaling_sweep.probing.memory import _measure_step, device_memory, measure_memory
 from scaling_sweep.probing.subject import Subject
+from scaling_sweep.probing.tally import measure_peak
+from scaling_sweep.spec import LoadedSweep, parse_sweep
 from scaling_sweep.tasks.loading import load_task
+from scaling_sweep.training.pack import train_pack
 
 CPU = torch.device("cpu")
 
@@ -14,6 +18,22 @@ CPU = torch.device("cpu")
 def subject(name: str) -> Subject:
     """Return a built-in task to look at."""
     return Subject(_stand_in(name, {}), load_task(name), CPU)
+
+
+def sweep_of(name: str, num_lrs: int, batch_size: int) -> LoadedSweep:
+    """Return a sweep of two seeds under Adam, long enough to try engines."""
+    return parse_sweep(
+        f"""
+name: memory
+task: {name}
+parameters:
+  optimizer: {{values: [adam]}}
+  batch_size: {{values: [{batch_size}]}}
+  lr: {{values: {[1e-6 * 2**k for k in range(num_lrs)]}}}
+seeds: 2
+horizon: {{steps: 20}}
+"""
+    )
 
 
 def test_what_is_dropped_is_taken_off() -> None:
@@ -47,14 +67,27 @@ def test_a_step_of_a_linear_model_takes_what_can_be_counted() -> None:
     assert _measure_step(task, "vmap", 8, 1) >= 4 * 8 * 64 * 4
 
 
-def test_a_law_through_peaks_predicts_more_copies_and_larger_batches() -> None:
-    """Steps of at most two copies tell the peak of a larger pack within 5 %."""
-    task = subject("digits_cnn")
-    law = measure_memory(task, "vmap")
+def measure_training(subject: Subject, num_copies: int, batch_size: int) -> int:
+    """Return the peak of training a pack of two seeds from its first step to its evaluation."""
+    spec = sweep_of(subject.task.name, num_copies // 2, batch_size).spec
+    (pack,) = plan_packs(spec)
 
-    for num_copies, batch_size in ((6, 128), (3, 8)):
-        measured = _measure_step(task, "vmap", num_copies, batch_size)
-        assert law.peak(num_copies, batch_size) == pytest.approx(measured, rel=0.05)
+    def train() -> None:
+        train_pack(pack, spec, subject.task)
+
+    return measure_peak(train, subject.device)
+
+
+@pytest.mark.parametrize("name", ["digits_mlp", "digits_cnn"])
+def test_small_steps_predict_what_training_larger_packs_takes(name: str) -> None:
+    """Steps of one and two copies tell the peak of whole packs: at most half too much, 5 % less."""
+    sweep = sweep_of(name, 1, 8)
+    task = load_task(name)
+    law = measure_memory(Subject(sweep, task, CPU), "vmap", 256)
+
+    for num_copies, batch_size in ((6, 8), (4, 256)):
+        measured = measure_training(Subject(sweep, task, CPU), num_copies, batch_size)
+        assert 0.95 * measured < law.peak(num_copies, batch_size) < 1.5 * measured
 
 
 @pytest.mark.slow
@@ -67,12 +100,32 @@ def test_in_the_loop_engine_copies_share_activations() -> None:
     assert loop.fixed_per_example > 0.5 * stacked.per_copy_example
 
 
-def test_the_largest_that_fits_does_and_one_more_does_not() -> None:
-    """The inverse of the law agrees with the law."""
-    law = MemoryLaw(1000, 7, 300, 200, 11)
-    room = 50_000
-    copies, batch = law.most_copies(room, 20), law.largest_batch(room)
+def test_on_a_gpu_the_allocator_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peak above what was there before, and what is free with what is held idle."""
+    steps: list[str] = []
+    for name, answer in {
+        "synchronize": None,
+        "reset_peak_memory_stats": None,
+        "memory_allocated": 300,
+        "max_memory_allocated": 1300,
+        "memory_reserved": 500,
+        "mem_get_info": (7000, 8000),
+    }.items():
+        monkeypatch.setattr(
+            torch.cuda, name, lambda *_, name=name, a=answer: steps.append(name) or a
+        )
+    gpu = torch.device("cuda")
 
-    assert law.peak(copies, 20) <= room < law.peak(copies + 1, 20)
-    assert law.peak(1, batch) <= room < law.peak(1, batch + 1)
-    assert law.largest_batch(500) == 0
+    assert measure_peak(lambda: steps.append("compute"), gpu) == 1000
+    assert steps.index("reset_peak_memory_stats") < steps.index("compute")
+    assert "synchronize" in steps[steps.index("compute") : steps.index("max_memory_allocated")]
+    assert device_memory(gpu) == 7000 + 200
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_small_steps_predict_larger_ones() -> None:
+    """As on a CPU, with a fifth to spare for the workspaces of kernels."""
+    task = Subject(sweep_of("digits_cnn", 1, 8), load_task("digits_cnn"), torch.device("cuda"))
+    law = measure_memory(task, "vmap", 256)
+
+    assert _measure_step(task, "vmap", 6, 128) < 1.2 * law.peak(6, 128)
