@@ -1,14 +1,15 @@
 """Classification of images: any set torchvision reads, by any classifier it has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from torch import nn
 from torch.nn import functional
 
 from scaling_sweep.errors import UserError
 from scaling_sweep.tasks.augmentation import ImageTransform, make_augmentations
 from scaling_sweep.tasks.image_models import ImageShape, make_classifier
-from scaling_sweep.tasks.images import ImageRequest, load_images
+from scaling_sweep.tasks.images import ImageRequest, Images, load_images
 from scaling_sweep.tasks.metrics import accuracy
 from scaling_sweep.tasks.task import Task
 
@@ -87,21 +88,12 @@ def vision(
     images = load_images(request)
     size = image_size or images.size
     shape = ImageShape(images.channels, size, images.num_classes)
+    make_model = make_classifier(model, shape, model_args or {}, stem)
+    drawn = make_augmentations(augment, images.size)
+    transform = ImageTransform(drawn, size, images.mean, images.std)
     kind = f"{images.num_classes} kinds of {data} images ({images.channels}×{size}×{size})"
-    return Task(
-        name=f"{data}_{model}",
-        description=f"{model} on {kind}.",
-        make_model=make_classifier(model, shape, model_args or {}, stem),
-        loss=functional.cross_entropy,
-        inputs=images.inputs,
-        targets=images.targets,
-        dataset=images.dataset,
-        transform=ImageTransform(
-            make_augmentations(augment, images.size), size, images.mean, images.std
-        ),
-        num_workers=num_workers,
-        validation=images.validation,
-        metric=None if images.validation is None else accuracy,
+    return _classify(
+        f"{data}_{model}", f"{model} on {kind}.", make_model, images, transform, num_workers
     )
 
 
@@ -203,6 +195,30 @@ def imagenet_resnet50(
         validation=validation,
         num_workers=num_workers,
         data_dir=data_dir,
+    )
+
+
+def _classify(
+    name: str,
+    description: str,
+    make_model: Callable[[], nn.Module],
+    images: Images,
+    transform: ImageTransform,
+    num_workers: int,
+) -> Task:
+    """Return the task of telling images apart."""
+    return Task(
+        name=name,
+        description=description,
+        make_model=make_model,
+        loss=functional.cross_entropy,
+        inputs=images.inputs,
+        targets=images.targets,
+        dataset=images.dataset,
+        transform=transform,
+        num_workers=num_workers,
+        validation=images.validation,
+        metric=None if images.validation is None else accuracy,
     )
 
 

@@ -65,6 +65,25 @@ def _lines(subject: "Subject", title: str, keys: str) -> Any:  # noqa: ANN401
     )
 
 
+def _drawn(title: str, *names: str) -> Any:  # noqa: ANN401
+    """Show figures of the report by their names."""
+    keys = [f"figures/{name}" for name in names]
+    return load("reports.v2").MediaBrowser(title=title, media_keys=keys, layout=_place(_HALF))
+
+
+def _table(name: str, width: int) -> Any:  # noqa: ANN401
+    """Show a table by its name."""
+    wr = load("reports.v2")
+
+    return wr.WeavePanelSummaryTable(table_name=f"tables/{name}", layout=_place(width, 8))
+
+
+def _bars(title: str, *metrics: str) -> Any:  # noqa: ANN401
+    wr = load("reports.v2")
+
+    return wr.BarPlot(title=title, metrics=list(metrics), layout=_place(_HALF, 8))
+
+
 def edge_panels(subject: "Subject") -> list[Any]:
     """Show edges: lines on logarithmic axes, the report's figures and the table.
 
@@ -74,17 +93,11 @@ def edge_panels(subject: "Subject") -> list[Any]:
     Returns:
         Panels of wandb-workspaces, laid out.
     """
-    wr = load("reports.v2")
-
     return _arrange(
         [
             _lines(subject, "Measured edges and fitted laws", _EDGE_LINES),
-            wr.MediaBrowser(
-                title="As the report draws them",
-                media_keys=["figures/edges", "figures/outcomes"],
-                layout=_place(_HALF),
-            ),
-            wr.WeavePanelSummaryTable(table_name="tables/edges", layout=_place(_WHOLE, 8)),
+            _drawn("As the report draws them", "edges", "outcomes"),
+            _table("edges", _WHOLE),
         ]
     )
 
@@ -99,10 +112,9 @@ def exponent_panels() -> list[Any]:
 
     return _arrange(
         [
-            wr.BarPlot(
-                title="Exponents and the ends of their 95 % intervals",
-                metrics=["exponent", "exponent_low", "exponent_high"],
-                layout=_place(_HALF, 8),
+            _bars(
+                "Exponents and the ends of their 95 % intervals",
+                *("exponent", "exponent_low", "exponent_high"),
             ),
             wr.ScatterPlot(
                 title="Measured against predicted",
@@ -123,22 +135,12 @@ def theory_panels(subject: "Subject") -> list[Any]:
     Returns:
         Panels of wandb-workspaces, laid out.
     """
-    wr = load("reports.v2")
-
     return _arrange(
         [
             _lines(subject, "Theories over the measured edge", _THEORY_LINES),
-            wr.MediaBrowser(
-                title="Theory and curvature as the report draws them",
-                media_keys=["figures/theory", "figures/densities"],
-                layout=_place(_HALF),
-            ),
-            wr.BarPlot(
-                title="R.m.s. log error of the closest theory",
-                metrics=["theory_best_log_error"],
-                layout=_place(_HALF, 8),
-            ),
-            wr.WeavePanelSummaryTable(table_name="tables/theories", layout=_place(_HALF, 8)),
+            _drawn("Theory and curvature as the report draws them", "theory", "densities"),
+            _bars("R.m.s. log error of the closest theory", "theory_best_log_error"),
+            _table("theories", _HALF),
         ]
     )
 
