@@ -11,10 +11,11 @@ import pytest
 
 from benchmarks.drill import table
 from benchmarks.drill.__main__ import FAULTS, drill
+from benchmarks.drill.comparing import check_equal
 from benchmarks.drill.ground import Ground
 from benchmarks.drill.outcome import BrokenError, Outcome, Verdict
 from benchmarks.drill.processes import descendants
-from benchmarks.drill.study import Study, check_equal
+from benchmarks.drill.study import Study
 from scaling_sweep.planning import Pack
 from scaling_sweep.rows import rows_of_result
 from scaling_sweep.store import RunFolder

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.drill.comparing import check_equal
 from benchmarks.drill.ground import Ground
 from benchmarks.drill.outcome import ImpossibleError, check
-from benchmarks.drill.study import check_equal
 
 FAULT = "the wall clock jumps: an hour back, two days ahead, back again"
 DEMAND = "nothing is given up or trained again, no row differs"

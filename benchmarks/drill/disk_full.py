@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.drill.comparing import check_equal, check_whole
 from benchmarks.drill.ground import Ground
 from benchmarks.drill.outcome import ImpossibleError, check
-from benchmarks.drill.study import Driver, check_equal, check_whole
+from benchmarks.drill.study import Driver
 
 FAULT = "a full disk (a small tmpfs)"
 DEMAND = "one line and exit 1, nothing torn; it goes on when there is space"

@@ -3,9 +3,11 @@
 import random
 import time
 
+from benchmarks.drill.comparing import check_equal, check_whole
 from benchmarks.drill.ground import Ground
 from benchmarks.drill.outcome import check
-from benchmarks.drill.study import Driver, Study, check_equal, check_whole, wait_until_gone
+from benchmarks.drill.processes import wait_until_gone
+from benchmarks.drill.study import Driver, Study
 
 FAULT = "driver killed (SIGKILL) at random moments, the same command each time"
 DEMAND = "the table equals the undisturbed one, row for row"

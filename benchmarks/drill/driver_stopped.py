@@ -5,9 +5,11 @@ import signal
 import time
 from collections.abc import Callable
 
+from benchmarks.drill.comparing import check_equal, check_whole
 from benchmarks.drill.ground import Ground
 from benchmarks.drill.outcome import check, check_time
-from benchmarks.drill.study import Driver, check_equal, check_whole, wait_until_gone
+from benchmarks.drill.processes import wait_until_gone
+from benchmarks.drill.study import Driver
 
 FAULT = "Ctrl-C, and SIGTERM in a script's background"
 DEMAND = "the run ends within 10 s, with everything finished kept"

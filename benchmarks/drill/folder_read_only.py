@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.drill.comparing import check_equal, check_whole
 from benchmarks.drill.disk_full import check_one_line
 from benchmarks.drill.ground import Ground
 from benchmarks.drill.outcome import ImpossibleError, check
-from benchmarks.drill.study import check_equal, check_whole
 
 FAULT = "the run folder turns read-only"
 DEMAND = "one line and exit 1, nothing torn; it goes on once it can be written"

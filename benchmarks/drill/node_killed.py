@@ -5,10 +5,11 @@ import signal
 import time
 from contextlib import suppress
 
+from benchmarks.drill.comparing import check_equal
 from benchmarks.drill.ground import Ground
 from benchmarks.drill.outcome import check, check_time
 from benchmarks.drill.processes import descendants
-from benchmarks.drill.study import Begun, Study, check_equal
+from benchmarks.drill.study import Begun, Study
 from tests.ray_nodes import two_nodes
 
 FAULT = "a whole Ray node killed, of two with token authentication"
@@ -42,26 +43,21 @@ def drill(ground: Ground) -> str:
             for pid in lost_pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            driver.wait_until(lambda: _again(study, lost), "pack begun elsewhere")
+            driver.wait_until(lambda: study.begun_again(lost), "pack begun elsewhere")
             driver.wait_until(lambda: _is_stored(study, lost), "lost pack stored")
             seconds = time.monotonic() - killed_s
             status = driver.wait()
     check(status == 0, f"exit status {status}: {driver.stderr()}")
     num_rows = check_equal(study, ground.undisturbed(_NUM_PACKS))
-    began = _again(study, lost)[0].at_s - killed_s
+    again = study.begun_again(lost)[0]
+    check(again.node != lost.node, "a pack was begun on the machine that was lost")
+    began = again.at_s - killed_s
     return check_time(
         seconds,
         _WITHIN_S,
         f"the lost pack began elsewhere after {began:.1f} s and was stored after {seconds:.1f} s; "
         f"{num_rows} rows equal",
     )
-
-
-def _again(study: Study, lost: Begun) -> list[Begun]:
-    """Return where the lost pack was begun on the other node."""
-    return [
-        one for one in study.begun() if one.batch_size == lost.batch_size and one.node != lost.node
-    ]
 
 
 def _is_stored(study: Study, lost: Begun) -> bool:

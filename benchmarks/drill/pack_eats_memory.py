@@ -1,8 +1,8 @@
 """A pack takes more and more memory."""
 
+from benchmarks.drill.comparing import check_equal
 from benchmarks.drill.ground import Ground
 from benchmarks.drill.outcome import ImpossibleError, check
-from benchmarks.drill.study import check_equal
 
 FAULT = "a pack that eats memory without end"
 DEMAND = "refused at `resources.memory_gib`, failed with that reason, the sweep goes on"

@@ -1,8 +1,8 @@
 """Packs hang in ways that they cannot get out of by themselves."""
 
+from benchmarks.drill.comparing import check_equal
 from benchmarks.drill.ground import Ground
 from benchmarks.drill.outcome import check
-from benchmarks.drill.study import check_equal
 
 FAULT = "packs that hang: in Python, in foreign code that keeps the lock, stopped (SIGSTOP)"
 DEMAND = "given up after `resources.pack_timeout` and two more tries, the sweep goes on"

@@ -1,6 +1,13 @@
-"""Finding processes through /proc."""
+"""Processes, found through /proc, and the end of those that a driver's Ray has started."""
 
+import time
 from pathlib import Path
+
+from benchmarks.drill.outcome import check
+
+# Ray's own processes notice in 0.3 s that their driver is gone (measured), and on a machine with
+# twenty times more to do than it can after half a minute.
+ENDED_WITHIN_S = 60.0
 
 
 def descendants(pid: int) -> set[int]:
@@ -36,3 +43,23 @@ def mentioning(text: str) -> set[int]:
         except OSError:
             continue
     return found
+
+
+def wait_until_gone(pid: int) -> float:
+    """Wait until no process of a driver's Ray is left.
+
+    Args:
+        pid: Of the driver that has ended.
+
+    Returns:
+        Seconds that took.
+
+    Raises:
+        BrokenError: If one lives on.
+    """
+    began = time.monotonic()
+    while left := mentioning(f"_{pid}/"):  # Ray names its session after the driver
+        seconds = time.monotonic() - began
+        check(seconds < ENDED_WITHIN_S, f"processes of Ray outlived a driver: {left}")
+        time.sleep(0.1)
+    return time.monotonic() - began

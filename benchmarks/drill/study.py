@@ -13,17 +13,11 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.results import read_results
-from benchmarks.drill.outcome import BrokenError, check
-from benchmarks.drill.processes import mentioning
+from benchmarks.drill.outcome import check
 from benchmarks.timing import ROOT
 
 # Ray starts in 10 s on an idle machine and in minutes on a busy one.
 PATIENCE_S = 600.0
-# Ray's own processes notice in 0.3 s that their driver is gone (measured), and on a machine with
-# twenty times more to do than it can after half a minute.
-ENDED_WITHIN_S = 60.0
-# What no two runs share: times, and how trials that were still missing were put together.
-UNSHARED = ("pack_id", "wall_time_s")
 
 _SWEEP = """\
 # What happens when something goes wrong?
@@ -213,6 +207,12 @@ class Study:
             status = driver.wait()
         check(status == 0, f"the run after the fault ended with status {status}: {driver.stderr()}")
 
+    def begun_again(self, lost: Begun) -> list[Begun]:
+        """Return where the pack of a worker that was lost was begun by another one."""
+        return [
+            one for one in self.begun() if one.batch_size == lost.batch_size and one.pid != lost.pid
+        ]
+
     def table(self) -> pd.DataFrame:
         """Return the rows of results.parquet with their curves."""
         rows = read_results(self.out / "results.parquet").frame
@@ -263,82 +263,3 @@ class Driver:
     def stdout(self) -> str:
         """Return what it showed."""
         return (self.study.folder / "stdout").read_text()
-
-
-def wait_until_gone(pid: int) -> float:
-    """Wait until no process of a driver's Ray is left.
-
-    Args:
-        pid: Of the driver that has ended.
-
-    Returns:
-        Seconds that took.
-
-    Raises:
-        BrokenError: If one lives on.
-    """
-    began = time.monotonic()
-    while left := mentioning(f"_{pid}/"):  # Ray names its session after the driver
-        seconds = time.monotonic() - began
-        check(seconds < ENDED_WITHIN_S, f"processes of Ray outlived a driver: {left}")
-        time.sleep(0.1)
-    return time.monotonic() - began
-
-
-def check_equal(study: Study, undisturbed: Study, without: tuple[int, ...] = ()) -> int:
-    """Demand that a run left the rows that an undisturbed one left, curves included.
-
-    Args:
-        study: The disturbed run.
-        undisturbed: The other.
-        without: Batch sizes that are left out.
-
-    Returns:
-        How many rows were compared.
-
-    Raises:
-        BrokenError: If a row is missing, doubled or different in any column but times.
-    """
-    left, right = (_rows(run.table(), without) for run in (study, undisturbed))
-    if list(left.index) != list(right.index):
-        raise BrokenError(f"{len(left)} rows instead of {len(right)}, or other trials")
-    check(set(left.columns) == set(right.columns), "other columns")
-    differing = [str(name) for name in right if not _same(left[name], right[name])]
-    check(not differing, f"different values in {', '.join(differing)}")
-    return len(right)
-
-
-def _rows(table: pd.DataFrame, without: tuple[int, ...]) -> pd.DataFrame:
-    kept = table[~table["batch_size"].isin(without)].set_index("trial_id").sort_index()
-    return kept.drop(columns=list(UNSHARED))
-
-
-def _same(left: pd.Series, right: pd.Series) -> bool:
-    # repr is exact for floats, and tells nan from a number and 1 from 1.0.
-    return [repr(_plain(value)) for value in left] == [repr(_plain(value)) for value in right]
-
-
-def _plain(value: object) -> object:
-    return value.tolist() if hasattr(value, "tolist") else value
-
-
-def check_whole(study: Study) -> int:
-    """Demand that every file of a run folder reads, and nothing half-written lies about.
-
-    Args:
-        study: The run.
-
-    Returns:
-        How many parts there are.
-
-    Raises:
-        BrokenError: If one does not read, or a temporary file is left.
-    """
-    left = [path.name for path in study.out.rglob("*.tmp")]
-    check(not left, f"left behind: {', '.join(left)}")
-    for path in study.out.rglob("*.parquet"):
-        try:
-            pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            raise BrokenError(f"{path.name} is torn: {error}") from error
-    return len(study.parts())

@@ -2,10 +2,11 @@
 
 import time
 
+from benchmarks.drill.comparing import check_equal
 from benchmarks.drill.disk_full import check_one_line
 from benchmarks.drill.ground import Ground
 from benchmarks.drill.outcome import check
-from benchmarks.drill.study import Driver, Study, check_equal
+from benchmarks.drill.study import Driver, Study
 
 FAULT = "two drivers on one run folder"
 DEMAND = "the second is turned away in one line, the first goes on"
