@@ -9,9 +9,10 @@ _GIB = 2**30
 # Room for what no law sees: kernels' own workspaces, the allocator's waste (a guess; kernels' own
 # were up to 15 % on the digits CNN, measured with torch's profiler).
 _USABLE = 0.7
-# What a worker of Ray takes before it trains, Tune and torch imported and its heap padded
-# (measured: 200 MiB as it starts, 560 MiB more with torch, on Linux with torch 2.15 for CPUs).
-_WORKER_BYTES = int(0.8 * _GIB)
+# What a worker takes beside what it trains: 0.8 to 0.9 GiB once Tune and torch are imported and a
+# first pack was trained (measured on Linux with torch 2.15 and no GPU), and the quarter of a GiB by
+# which its heap grows (`MALLOC_TOP_PAD_`).
+_WORKER_BYTES = int(1.1 * _GIB)
 # Never planned with less: what a worker takes is not known any better (a guess).
 _LEAST_BYTES = 2**26
 
@@ -33,8 +34,8 @@ def usable_of_worker(resources: Resources, free: int | None, data: int = 0) -> i
         Bytes; None where there is no limit that anybody knows.
 
     Example:
-        >>> usable_of_worker(Resources(memory_gib=2), None) == usable(int(1.2 * 2**30))
-        True
+        >>> usable_of_worker(Resources(memory_gib=4), None) // 2**20
+        2078
     """
     limit = None if resources.memory_gib is None else int(resources.memory_gib * _GIB)
     known = [number for number in (limit, free) if number is not None]

@@ -1,7 +1,7 @@
 """What `plan` has found, as people read it in 80 columns."""
 
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -111,17 +111,29 @@ def format_memory(memory: PackMemory) -> str:
     for size in memory.sizes:
         least[size.batch_size] = min(size.most_copies, least.get(size.batch_size, memory.wanted))
     place = f"{memory.num_bytes / 2**30:.2g} GiB a pack; {memory.basis}"
-    bounds = [_bound(size, most) for size, most in least.items() if most < memory.wanted]
-    if bounds:
-        return f"{', '.join(bounds)} ({place})"
+    bounded = {size: most for size, most in least.items() if most < memory.wanted}
+    if bounded:
+        return f"{_bounds(bounded)} ({place})"
     copies = "1 copy fits" if memory.wanted == 1 else f"{memory.wanted} copies fit"
     return f"{copies} at every B ({place})"
 
 
-def _bound(batch_size: int, most: int) -> str:
-    if most == 0:
-        return f"perhaps not one copy at B = {batch_size} (resources: {{micro_batch: auto}})"
-    return f"at most {most} {'copy' if most == 1 else 'copies'} at B = {batch_size}"
+def _bounds(most: Mapping[int, int]) -> str:
+    """Write the most copies at each of some batch sizes."""
+    fitting = {size: number for size, number in most.items() if number}
+    parts = [
+        f"{number} {'copy' if number == 1 else 'copies'} at B = {size}"
+        if not place
+        else f"{number} at B = {size}"
+        for place, (size, number) in enumerate(fitting.items())
+    ]
+    text = f"at most {', '.join(parts)}" if parts else ""
+    lacking = [f"B = {size}" for size, number in most.items() if not number]
+    if not lacking:
+        return text
+    advice = "write resources: {micro_batch: auto}"
+    none = f"perhaps not one copy at {', '.join(lacking)}, {advice}"
+    return f"{text}; {none}" if text else none
 
 
 def format_forecasts(

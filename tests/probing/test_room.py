@@ -122,7 +122,7 @@ def test_a_worker_s_limit_counts_where_it_is_less_than_what_is_free() -> None:
     found = [room_on_cpus(sweep, task, facts, free) for free in (None, 16 * GIB, 2 * GIB)]
 
     sizes = [room.num_bytes / GIB for room in found if room is not None]
-    assert sizes == pytest.approx([0.7 * 2.2, 0.7 * 2.2, 0.7 * 1.2], rel=0.01)
+    assert sizes == pytest.approx([0.7 * 1.9, 0.7 * 1.9, 0.7 * 0.9], rel=0.01)
 
 
 def test_nobody_knows_a_limit() -> None:
