@@ -10,7 +10,6 @@ from torch.utils._pytree import tree_leaves
 from scaling_sweep.planning import MemoryLaw
 from scaling_sweep.probing.subject import Subject, take_step
 from scaling_sweep.probing.tally import measure_peak
-from scaling_sweep.training.choosing import MAX_LOOP_COPIES
 from scaling_sweep.training.copies import Copies
 from scaling_sweep.training.engines import LoopEngine, VmapEngine
 from scaling_sweep.training.evaluation import num_evaluated, portion_size
@@ -22,6 +21,9 @@ _GROWTH = 1.5
 _MAX_PROBED_BYTES = 2**30
 # Evaluation keeps nothing for a backward pass, so its peak is a straight line from the beginning.
 _EVALUATED = 16
+# To choose its engine a pack takes steps with all its copies stacked, and with up to four of them
+# in turn: half of a pack of eight.
+_TRIED = 1.5
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,10 @@ def measure_memory(subject: Subject, engine_name: str, largest: int = _LAST_BATC
     copies = subject.copies(1)
     copy, point = bytes_of_copy(copies), bytes_of_point(copies)
     stacked = engine_name == "vmap"
-    tried = copy if stacked and subject.spec.engine == "auto" else 0
+    tried = int(_TRIED * copy) if stacked and subject.spec.engine == "auto" else 0
     least = max(step.least_per_copy + tried, copy + (evaluated if stacked else 0))
     return MemoryLaw(
-        fixed=step.fixed
-        + stored_bytes(subject)
-        + MAX_LOOP_COPIES * tried
-        + (0 if stacked else evaluated),
+        fixed=step.fixed + stored_bytes(subject) + (0 if stacked else evaluated),
         fixed_per_example=step.fixed_per_example,
         least_per_copy=least + point,
         per_copy=step.per_copy + tried + point,

@@ -21,7 +21,7 @@ _NUM_TIMED_STEPS = 5
 # The loop must be this much faster to be chosen: a tie is noise, and vmap is what packs are for.
 _LOOP_ADVANTAGE = 1.15
 # The loop's time is proportional to its copies, so a few of them tell.
-MAX_LOOP_COPIES = 4
+_MAX_LOOP_COPIES = 4
 # A shorter pack ends before the probe could pay.
 _MIN_STEPS_TO_PROBE = 20
 
@@ -81,7 +81,7 @@ def choose_engine(
         return _compiled(CompiledEngine(stacked, model, task, rule, treatment), copies, batch)
     if wanted != "auto" or batch.num_steps < _MIN_STEPS_TO_PROBE or len(copies) == 1:
         return stacked
-    few = min(MAX_LOOP_COPIES, len(copies))
+    few = min(_MAX_LOOP_COPIES, len(copies))
     at_once, one_by_one = (
         _Probe(stacked, copies, batch, len(copies)),
         _Probe(loop, copies, batch, few),
