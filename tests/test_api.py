@@ -146,7 +146,7 @@ def test_a_plan_in_python_counts_what_would_run(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.usefixtures("_on_one_ray")
+@pytest.mark.usefixtures("_on_one_worker")
 def test_a_sweep_is_run_resumed_and_fitted_from_python(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,7 +85,7 @@ def shown(found: SweepPrediction) -> str:
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore")  # Ray warns of its own future
-@pytest.mark.usefixtures("_on_one_ray")
+@pytest.mark.usefixtures("_on_one_worker")
 def test_the_damping_that_keeps_least_squares_stable_is_the_known_one(tmp_path: Path) -> None:
     """A trial on a real Ray is stable if and only if lr/eps is below the edge of SGD."""
     sweep = parse_sweep(KNOWN, tmp_path / "known.yaml")

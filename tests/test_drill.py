@@ -18,8 +18,10 @@ from benchmarks.drill.processes import descendants
 from benchmarks.drill.study import Study
 from scaling_sweep.planning import Pack
 from scaling_sweep.rows import rows_of_result
+from scaling_sweep.running import run_sweep
+from scaling_sweep.spec import load_sweep
 from scaling_sweep.store import RunFolder
-from tests.run_cases import made_up_result, tiny_packs
+from tests.run_cases import Silent, made_up_result, tiny_packs
 
 
 def test_the_page_holds_every_fault_and_all_held() -> None:
@@ -85,12 +87,25 @@ def test_tables_are_compared_row_for_row(tmp_path: Path) -> None:
         check_equal(finished(tmp_path / "d", [*halves, packs[1]], {}), undisturbed)
 
 
+class Prepared(Ground):
+    """A ground whose undisturbed sweep is trained on this process's Ray instead of its own."""
+
+    def undisturbed(self, num_packs: int = 6) -> Study:
+        """Return a sweep of that size that has run undisturbed."""
+        study = self.study("undisturbed", num_packs)
+        sweep = load_sweep(study.folder / "x.yaml")
+        assert run_sweep(sweep, study.out, "local", Silent()).complete
+        return study
+
+
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray warns of its own future
+@pytest.mark.usefixtures("_on_one_worker")
 def test_two_kills_lose_nothing() -> None:
     """The quick form of the drill: two kills, then the table of an undisturbed run."""
     # Not in pytest's folder: its path is too long for sockets.
     with tempfile.TemporaryDirectory(prefix="drill-", ignore_cleanup_errors=True) as folder:
-        outcome = drill("driver_killed", Ground(Path(folder), num_kills=2))
+        outcome = drill("driver_killed", Prepared(Path(folder), num_kills=2))
     assert outcome.verdict is Verdict.HELD, outcome.seen
     assert outcome.seen.startswith("2 of 2 kills")

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore"),
-    pytest.mark.usefixtures("_on_one_ray"),
+    pytest.mark.usefixtures("_on_one_worker"),
 ]
 
 

@@ -37,12 +37,13 @@ def find_misses(design: BowlDesign, num_tables: int) -> tuple[float, float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DESIGNS)
 def test_estimate_is_unbiased_and_its_interval_covers(name: str) -> None:
-    """Bias is below 3 %, and intervals hold the truth in 93 to 99 % of tables."""
-    bias, coverage = find_misses(DESIGNS[name], 300)
+    """Bias is below 3 %, and intervals hold the truth in at least 94 of 100 tables."""
+    bias, coverage = find_misses(DESIGNS[name], 100)
 
     assert abs(bias) < 0.03
-    # Standard error of a coverage of 95 % over 300 tables is 1.3 %: allow one on each side.
-    assert 0.917 <= coverage <= 1.0
+    # The same tables each time: these have at most six misses, where intervals that hold the truth
+    # in 90 % would have more in 9 of 10 cases.
+    assert coverage >= 0.94
 
 
 def test_twenty_tables_hold_the_truth() -> None:

@@ -32,7 +32,7 @@ horizon: {steps: 20}
 engine: vmap
 """
 TASK = '''
-"""A task that misbehaves as told by files beside it."""
+"""A task that misbehaves as files beside it tell it to, each at one batch size."""
 
 import os
 import signal
@@ -47,9 +47,10 @@ from scaling_sweep.tasks.task import Task
 HERE = Path(__file__).parent
 
 
-def tell(word):
+def note(word):
     with (HERE / word).open("a") as file:
         file.write("x")
+        return file.tell()
 
 
 def in_worker():
@@ -62,25 +63,27 @@ class Model(nn.Module):
         self.line = nn.Linear(4, 1)
 
     def forward(self, inputs):
-        if self.training and len(inputs) == 64:
-            misbehave()
+        if self.training:
+            misbehave(len(inputs))
         return self.line(inputs)
 
 
-def misbehave():
-    if (HERE / "raise").exists():
-        tell("raised")
-        raise ValueError("no batches of 64 today")
-    if (HERE / "die-once").exists() and in_worker() and not (HERE / "died").exists():
-        tell("died")
+def misbehave(batch_size):
+    def is_told(how):
+        return (HERE / f"{how}-{batch_size}").exists()
+
+    if is_told("fail") and in_worker():
+        tries = note(f"failed-{batch_size}")
+        if tries == 3:
+            os._exit(1)
+        raise ValueError(f"no batches of {batch_size} today")
+    if is_told("die-once") and in_worker() and not is_told("died"):
+        note(f"died-{batch_size}")
         os.kill(os.getpid(), signal.SIGKILL)
-    if (HERE / "die").exists() and in_worker():
-        tell("died")
-        os._exit(1)
     eaten = []
-    while (HERE / "eat").exists():
+    while is_told("eat"):
         eaten.append(torch.ones(2**24))  # 64 MiB
-    while (HERE / "wait").exists():
+    while is_told("wait"):
         time.sleep(0.02)
 
 
@@ -108,14 +111,15 @@ class Study:
         """Return a file beside the task."""
         return self.path.parent / word
 
-    def tell(self, word: str) -> Path:
+    def tell(self, how: str, batch_size: int = 64) -> Path:
         """Tell the task how to misbehave, and return the file that says so."""
-        self.told(word).touch()
-        return self.told(word)
+        told = self.told(f"{how}-{batch_size}")
+        told.touch()
+        return told
 
-    def count(self, word: str) -> int:
+    def count(self, word: str, batch_size: int = 64) -> int:
         """Return how often the task has noted something."""
-        file = self.told(word)
+        file = self.told(f"{word}-{batch_size}")
         return len(file.read_text()) if file.exists() else 0
 
     def rewrite(self, old: str, new: str) -> None:
@@ -164,5 +168,5 @@ def assert_same_rows(actual: pd.DataFrame, expected: pd.DataFrame) -> None:
         for frame in (actual, expected)
     )
     for name in right.columns:
-        pairs = zip(left[name], right[name], strict=True)
-        assert all((pd.isna(a) and pd.isna(b)) or a == b for a, b in pairs), name
+        assert list(left[name].isna()) == list(right[name].isna()), name
+        assert list(left[name].dropna()) == list(right[name].dropna()), name

@@ -10,54 +10,37 @@ from scaling_sweep.store import RunFolder
 from tests.driver.cases import Study, assert_same_rows
 
 # Ray warns of its own future; what it says is not ours to mend.
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("_on_one_worker"),
+]
 
 
-def test_a_pack_that_raises_fails_alone_and_is_tried_again_next_time(
+def test_packs_fail_alone_and_are_tried_again_next_time(
     run: Callable[[], tuple[int, int]], study: Study
 ) -> None:
-    """After two retries its rows say why; the others are measured; mended, it is measured too."""
-    told = study.tell("raise")
+    """A pack that raises twice and then kills its worker is given up; one death costs nothing.
+
+    The rows of the first say why, all others are measured; mended, it is measured too.
+    """
+    told = study.tell("fail", 64)
+    study.tell("die-once", 16)
     assert run() == (3, 0)
-    table = study.table()
-    failed = table[table["verdict"] == "failed"]
-
-    assert study.count("raised") == 3
-    assert set(failed["batch_size"]) == {64}
-    assert len(failed) == 6
-    assert all(reason.endswith("no batches of 64 today") for reason in failed["reason"])
-    assert failed["final_loss"].isna().all()
-    assert set(table.loc[table["batch_size"] < 64, "verdict"]) == {"stable", "diverged"}
-
     told.unlink()
-    assert run() == (1, 12)
-    assert_same_rows(study.table(), study.expected())
+    table, expected = study.table(), study.expected()
+    failed = table[table["batch_size"] == 64]
 
-
-def test_a_killed_worker_is_replaced(run: Callable[[], tuple[int, int]], study: Study) -> None:
-    """A worker that is killed once costs a retry, and no row."""
-    study.tell("die-once")
-    assert run() == (3, 0)
-
-    assert study.count("died") == 1
-    assert_same_rows(study.table(), study.expected())
-
-
-def test_a_worker_that_always_dies_is_given_up(
-    run: Callable[[], tuple[int, int]], study: Study
-) -> None:
-    """After three deaths its trials are failed with a reason, and all else is measured."""
-    study.tell("die")
-    assert run() == (3, 0)
-    table = study.table()
-
-    assert study.count("died") == 3
-    assert set(table.loc[table["batch_size"] == 64, "verdict"]) == {"failed"}
-    assert set(table.loc[table["batch_size"] == 64, "reason"]) == {
-        "the worker's process died: killed, out of memory, or crashed"
-    }
-    expected = study.expected()
+    assert (study.count("failed", 64), study.count("died", 16)) == (3, 1)
+    assert set(failed["verdict"]) == {"failed"}
+    assert set(failed["reason"]) == {"the worker's process died: killed, out of memory, or crashed"}
+    assert failed["final_loss"].isna().all()
+    assert set(expected["verdict"]) == {"stable", "diverged"}
     assert_same_rows(table[table["batch_size"] < 64], expected[expected["batch_size"] < 64])
+
+    assert run() == (1, 12)
+    assert_same_rows(study.table(), expected)
 
 
 def test_a_full_disk_stops_the_run_with_what_is_finished(

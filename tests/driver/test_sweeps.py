@@ -24,7 +24,10 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("ign
 def test_a_sweep_runs_from_file_to_table_once(
     run: Callable[[], tuple[int, int]], study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What came through Ray equals training right here; again, nothing starts; changed, refused."""
+    """What came through Ray equals training right here; again, nothing starts; changed, refused.
+
+    With a batch size and a seed more only the new trials run, and all else stays to the last bit.
+    """
     assert run() == (3, 0)
 
     table = study.table()
@@ -35,14 +38,26 @@ def test_a_sweep_runs_from_file_to_table_once(
     def no_ray(cluster: str, **_: object) -> None:
         raise AssertionError("Ray was started for nothing")
 
-    monkeypatch.setattr(running, "connected", no_ray)
-    assert run() == (0, 18)
-    assert study.table().equals(table)
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "connected", no_ray)
+        assert run() == (0, 18)
+        assert study.table().equals(table)
 
-    study.rewrite("steps: 20", "steps: 30")
-    with pytest.raises(UserError, match=r"^horizon was 20 steps, now 30 steps"):
-        run()
-    assert study.table().equals(table)
+        study.rewrite("steps: 20", "steps: 30")
+        with pytest.raises(UserError, match=r"^horizon was 20 steps, now 30 steps"):
+            run()
+        assert study.table().equals(table)
+
+    before = {part.name: part.read_bytes() for part in (study.out / "parts").iterdir()}
+    study.rewrite("steps: 30", "steps: 20")
+    study.rewrite("[8, 16, 64]", "[8, 16, 32, 64]")
+    study.rewrite("seeds: 2", "seeds: 3")
+    # 3 lrs × (3 new seeds at the new size; 1 new seed at each of the others).
+    assert run() == (4, 18)
+    after = {part.name: part.read_bytes() for part in (study.out / "parts").iterdir()}
+    assert before.items() <= after.items()
+    assert len(after) == 7
+    assert_same_rows(study.table(), study.expected())
 
 
 @pytest.mark.usefixtures("_on_one_ray")
@@ -68,23 +83,7 @@ def test_a_bisection_asks_as_packs_return_and_is_finished_once(study: Study) -> 
     assert again.planned == [(0, len(study.table()))]
 
 
-def test_an_extended_sweep_runs_only_what_is_new(
-    run: Callable[[], tuple[int, int]], study: Study
-) -> None:
-    """A batch size and a seed more: the new trials run, the old rows stay to the last digit."""
-    run()
-    before = {part.name: part.read_bytes() for part in (study.out / "parts").iterdir()}
-    study.rewrite("[8, 16, 64]", "[8, 16, 32, 64]")
-    study.rewrite("seeds: 2", "seeds: 3")
-
-    # 3 lrs × (3 new seeds at the new size; 1 new seed at each of the others).
-    assert run() == (4, 18)
-    after = {part.name: part.read_bytes() for part in (study.out / "parts").iterdir()}
-    assert before.items() <= after.items()
-    assert len(after) == 7
-    assert_same_rows(study.table(), study.expected())
-
-
+@pytest.mark.usefixtures("_on_one_worker")
 def test_trained_starts_are_made_once_and_shared(
     run: Callable[[], tuple[int, int]], study: Study
 ) -> None:

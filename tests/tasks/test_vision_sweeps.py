@@ -50,7 +50,7 @@ def noise(request: images.ImageRequest, **_: object) -> tuple[Tensor, Tensor, in
 
 
 def shortened(name: str) -> LoadedSweep:
-    """Return a study of sweeps/ with three steps and the ends of its grid of learning rates."""
+    """Return a study of sweeps/ with two steps and the ends of its grid of learning rates."""
     spec = yaml.safe_load((SWEEPS / f"{name}.yaml").read_text())
     spec["task"]["args"] |= {"num_workers": 0} if name.startswith("imagenet") else {}
     spec["task"]["args"] |= SMALLER.get(name, {})
@@ -58,7 +58,7 @@ def shortened(name: str) -> LoadedSweep:
     spec["parameters"]["batch_size"] = {"values": [min(smallest, 4)]}
     spec["parameters"]["lr"] = {"values": [1e-4, 1e12]}
     del spec["parameters"]["optimizer"]["values"][1:]
-    spec |= {"horizon": {"steps": 3}, "seeds": 2, "resources": {}}
+    spec |= {"horizon": {"steps": 2}, "seeds": 1, "resources": {}}
     return parse_sweep(yaml.safe_dump(spec), f"{name}.yaml")
 
 
@@ -80,8 +80,8 @@ def test_a_study_of_images_is_planned_trained_and_judged(
     chance = math.log(CLASSES[name])
 
     assert facts.num_examples == NUM_EXAMPLES
-    assert len(records) == 4
+    assert len(records) == 2
     for lr, record in zip(lrs, records, strict=True):
         assert 0.8 * chance < record.initial_loss < 1.3 * chance
         assert math.isfinite(record.final_loss) or lr > 1
-        assert record.verdict == "diverged"  # three steps reach no criterion
+        assert record.verdict == "diverged"  # two steps reach no criterion
