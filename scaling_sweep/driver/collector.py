@@ -61,7 +61,7 @@ class Collector(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         if result is not None:
             self._keep(result.pack, rows_of_result(result), result.wall_time_s)
         elif pack is not None:
-            self.searcher.lose(pack)
+            self.searcher.lose()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ANN401
         """Store rows that say why a pack could not be trained, after the last retry."""

@@ -5,7 +5,8 @@ from typing import Any, Self
 
 from ray.tune.search import Searcher
 
-from scaling_sweep.planning import Measurement, Pack, Search, Trial, read_measurements
+from scaling_sweep.planning import Pack, Search, read_measurements
+from scaling_sweep.planning.following import FollowedSearch
 from scaling_sweep.rows import PackRows
 
 
@@ -52,13 +53,12 @@ class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
 
     def __init__(self, search: Search) -> None:
         super().__init__()
-        self._search = search
-        self._waiting: deque[Pack] = deque()
-        self._in_flight: dict[str, Pack] = {}
-        self._found: list[Measurement] = []
-        self._lost: list[Trial] = []
-        self._is_asked = False
+        self._followed = FollowedSearch(search) if search.learns else None
+        self._waiting = deque(() if search.learns else search.next_packs())
         self._handed_out: dict[str, Parcel] = {}
+        self._num_unheard = 0
+        self._has_lost = False
+        self._has_news = True
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave everything behind when Tune saves its own state, which nobody reads."""
@@ -67,7 +67,7 @@ class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
     @property
     def is_done(self) -> bool:
         """Whether the search wants nothing more and everything has returned."""
-        return self._next() is None and not self._in_flight and not self._lost
+        return self._next() is None and not self._num_unheard and not self._has_lost
 
     def take_back(self, trial_id: str) -> Pack | None:
         """Return the pack of a trial that has ended; None the second time."""
@@ -76,32 +76,31 @@ class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
 
     def hear(self, pack: Pack, rows: PackRows) -> None:
         """Take in what a pack that was handed out has found, or that it found nothing."""
-        del self._in_flight[pack.pack_id]
-        if self._search.learns:
-            self._found += read_measurements(rows.results)
-            self._is_asked = False
+        self._num_unheard -= 1
+        if self._followed is not None:
+            self._followed.hear(read_measurements(rows.results), pack.trials)
+            self._has_news = True
 
-    def lose(self, pack: Pack) -> None:
+    def lose(self) -> None:
         """Give a pack up that ended without saying what it found, for another run to train."""
-        self._lost += self._in_flight.pop(pack.pack_id).trials
+        self._num_unheard -= 1
+        self._has_lost = True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next pack as a trial's config, None for now, or that there is none left."""
         pack = self._next()
         if pack is None:
-            return None if self._in_flight else str(Searcher.FINISHED)
+            return None if self._num_unheard else str(Searcher.FINISHED)
         self._waiting.popleft()
-        self._in_flight[pack.pack_id] = pack
+        self._num_unheard += 1
         parcel = self._handed_out[trial_id] = Parcel(pack)
         return {"parcel": parcel}
 
     def _next(self) -> Pack | None:
         """Return the pack to hand out next; the search is asked once for each time it learns."""
-        if not self._is_asked:
-            self._is_asked = True
-            asked = (*self._in_flight.values(), *self._waiting)
-            trials = [trial for pack in asked for trial in pack.trials]
-            self._waiting += self._search.next_packs(self._found, trials + self._lost)
+        if self._followed is not None and self._has_news:
+            self._has_news = False
+            self._waiting += self._followed.hand_out()
         return self._waiting[0] if self._waiting else None
 
     def on_trial_complete(
