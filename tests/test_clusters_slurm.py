@@ -18,6 +18,7 @@ from analysis.results import read_results
 from tests.slurm_cluster import PrivateSlurm, missing_programs, private_slurm
 
 pytestmark = [
+    pytest.mark.ray,
     pytest.mark.slow,
     pytest.mark.skipif(
         bool(missing_programs()),
@@ -159,7 +160,7 @@ def test_a_sweep_goes_to_two_nodes_and_comes_back_as_a_report(study: Study) -> N
 
 def test_a_preempted_job_goes_on_where_it_was(study: Study) -> None:
     """Requeued in mid-sweep, the same job ends with a whole table and trains no pack twice."""
-    (study.folder / "x.yaml").write_text(SWEEP.replace("STEPS", "3000"))
+    (study.folder / "x.yaml").write_text(SWEEP.replace("STEPS", "2000"))
     number = study.job(study.run("--no-follow", "--no-fit"))
     wait_until(study.parts, study, number)
     study.slurm.ask("scontrol", "requeue", number)

@@ -1,6 +1,7 @@
 """A run in a process of its own that is stopped, or begun a second time."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,7 @@ def environment() -> dict[str, str]:
 def begun(study: Study, *before: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a study in a process of its own up to where only the pack that waits is left.
 
+    Until then it has shown the plan and progress, and nothing of Ray's own.
     Words before the command wrap it, as a script's shell would.
     """
     waiting = study.tell("wait")
@@ -56,6 +58,10 @@ def begun(study: Study, *before: str) -> Iterator["subprocess.Popen[bytes]"]:
             assert process.poll() is None, study.told("stderr").read_text()
             assert time.monotonic() < deadline, "no packs finished"
             time.sleep(0.05)
+        first, *others = study.told("stdout").read_text().splitlines() or [""]
+        assert first in {"", "18 trials in 3 packs to run."}
+        assert all(re.match(r" *\d+%  packs ", line) for line in others), others
+        assert study.told("stderr").read_text() == ""
         yield process
     finally:
         waiting.unlink(missing_ok=True)
