@@ -50,6 +50,11 @@ class _Tally(TorchDispatchMode):
         self._now = 0
         self._alive: set[int] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Else torch 2.15 imports its compiler at the first operation: more than a second.
+        return False
+
     def __torch_dispatch__(
         self,
         func: Callable[..., object],

@@ -124,6 +124,11 @@ class _Sizes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.sizes: list[int] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Else torch 2.15 imports its compiler at the first operation: more than a second.
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,  # noqa: ANN401
