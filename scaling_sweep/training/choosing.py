@@ -139,8 +139,11 @@ def why_not_vmap(
     if is_random:
         # Stacked masks would depend on the pack's size, and a trial must not know its mates.
         return "it draws random numbers, as dropout does"
+    probe = _Probe(engine, copies, batch, num_copies=min(2, len(copies)))
     try:
-        _Probe(engine, copies, batch, num_copies=min(2, len(copies))).step()
+        probe.step()
+        if engine.turned:  # weights lie otherwise from the second step on
+            probe.step()
     except RuntimeError as error:
         if is_shortage(error):
             raise  # of this machine, not of the model

@@ -1,6 +1,6 @@
 """The stacked copies of one model that a pack trains: row k of every tensor belongs to copy k."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -39,7 +39,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Copies:
-    """``num_copies`` models in one: the tensors are updated in place, the set is not.
+    """``num_copies`` models in one: their values are updated in place, their number is not.
 
     Attributes:
         params: Shape ``[num_copies, ...]`` each.
@@ -60,6 +60,23 @@ class Copies:
     def at_rate(self, factor: float) -> "Copies":
         """Return the same copies, tensors shared, with learning rates times a factor."""
         return replace(self, lr=self.lr * factor)
+
+    def turn(self, names: Set[str]) -> None:
+        """Lay matrices and their moments out in memory column by column; nothing else changes.
+
+        Args:
+            names: Of the parameters; those that lie so already stay.
+
+        Example:
+            >>> copies = Copies({"w": torch.ones(2, 3, 4)}, {}, {}, torch.ones(2))
+            >>> copies.turn({"w"})
+            >>> copies.params["w"].stride()
+            (12, 1, 3)
+        """
+        for values in (self.params, *self.state.values()):
+            for name in names & values.keys():
+                if values[name].dim() == 3 and values[name].is_contiguous():
+                    values[name] = values[name].mT.contiguous().mT
 
     def select(self, rows: Tensor) -> "Copies":
         """Return new copies with only those rows, shape ``[num_kept]``."""
@@ -108,16 +125,36 @@ def stack_points(
     )
 
 
+def lie_turned(grads: Mapping[str, Tensor]) -> frozenset[str]:
+    """Return the names of those gradients of stacked matrices that lie column by column.
+
+    Under vmap those of linear layers do. Adding one to weights that lie row by row takes 10 to 19
+    times as long (48 and 96 copies of 128 × 128, one thread, LOG 2026-11-21).
+
+    Args:
+        grads: Shape ``[num_copies, ...]`` each.
+
+    Returns:
+        Names.
+    """
+    return frozenset(
+        name
+        for name, grad in grads.items()
+        if grad.dim() == 3 and not grad.is_contiguous() and grad.mT.is_contiguous()
+    )
+
+
 def point_of(copies: Copies, row: int) -> Point:
     """Return one copy as a point on the CPU, with its optimizer state."""
-    return Point(
-        {name: value[row].cpu().clone() for name, value in copies.params.items()},
-        {name: value[row].cpu().clone() for name, value in copies.buffers.items()},
-        {
-            moment: {name: value[row].cpu().clone() for name, value in values.items()}
-            for moment, values in copies.state.items()
-        },
-    )
+
+    def own(values: Tensors) -> Tensors:
+        return {
+            name: value[row].cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in values.items()
+        }
+
+    moments = {moment: own(values) for moment, values in copies.state.items()}
+    return Point(own(copies.params), own(copies.buffers), moments)
 
 
 def _rows(values: Tensors, rows: Tensor) -> Tensors:

@@ -16,7 +16,7 @@ from scaling_sweep.optimizers.curvature_rule import CurvatureRule
 from scaling_sweep.optimizers.rule import UpdateRule, move_copies
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.attention import StackedAttention
-from scaling_sweep.training.copies import Copies, Tensors
+from scaling_sweep.training.copies import Copies, Tensors, lie_turned
 from scaling_sweep.training.curvature import (
     differentiate,
     due_rule,
@@ -96,6 +96,7 @@ class VmapEngine:
         self._training_loss = treatment.training_loss(task)
         self.refresh_every = rule.refresh_every if isinstance(rule, CurvatureRule) else None
         self.attention, self.products = StackedAttention(), StackedProducts()
+        self.turned: frozenset[str] | None = None  # not known before the first step
         self._objectives = vmap(self._objective)
         self._losses = vmap(self._evaluation, in_dims=(0, 0, None, None))
 
@@ -126,6 +127,7 @@ class VmapEngine:
     ) -> Tensor:
         """Move every copy once, in place, and return its loss before the move."""
         self._treatment.set_mode(self._model, training=True)
+        copies.turn(self.turned or frozenset())
         params = {name: value.detach().requires_grad_() for name, value in copies.params.items()}
         due, device = due_rule(self._rule, number), copies.lr.device
         products = nullcontext() if due else self.products.of_stack(len(copies), device)
@@ -140,6 +142,8 @@ class VmapEngine:
                 whole.add(losses, grads, share)
             if due is not None:
                 whole.grads = refresh(due, params, whole.grads, copies.state)
+        if self.turned is None:  # on a CPU, where it was measured
+            self.turned = lie_turned(whole.grads) if device.type == "cpu" else frozenset()
         with torch.no_grad():
             clipped = self._treatment.clip(whole.grads)
             move_copies(self._rule, copies.params, clipped, copies.state, copies.lr)

@@ -56,7 +56,6 @@ def test_losses_and_weights_are_those_of_the_other_library(monkeypatch: pytest.M
     expected, plain, plain_engine = train(10, torch.arange(6))
 
     assert (engine.products.go_to_onednn, plain_engine.products.go_to_onednn) == (True, False)
-    assert not torch.equal(losses, expected)
     torch.testing.assert_close(losses, expected, rtol=1e-5, atol=0)
     torch.testing.assert_close(copies.params, plain.params, rtol=1e-4, atol=1e-6)
 
