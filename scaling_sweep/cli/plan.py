@@ -44,10 +44,13 @@ def command(
     import dataclasses
     import json
 
-    from scaling_sweep.previewing import preview
-    from scaling_sweep.spec import load_sweep
+    from scaling_sweep.cli.brief import rarely_collected
 
-    found = preview(load_sweep(sweep), out, workers, price)
+    with rarely_collected():
+        from scaling_sweep.previewing import preview
+        from scaling_sweep.spec import load_sweep
+
+        found = preview(load_sweep(sweep), out, workers, price)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found), indent=2))
         return

@@ -14,6 +14,7 @@ from functools import cached_property
 from scaling_sweep.planning.bracketing import Expectation, Standing, place_sentinel, propose, stand
 from scaling_sweep.planning.evidence import Measurement
 from scaling_sweep.planning.expecting import expect, list_parents
+from scaling_sweep.planning.grid import TrialMaker
 from scaling_sweep.planning.trials import Trial
 from scaling_sweep.planning.units import (
     Lattice,
@@ -96,7 +97,7 @@ class Surveyor:
         if spec.bisection is None:
             raise ValueError("A grid is not searched by bisection.")
         self._spec, self._optimizer, self._settings = spec, optimizer, spec.bisection
-        self._label = optimizer.label
+        self._label, self._maker = optimizer.label, TrialMaker.of(spec)
         self._lattice = make_lattice(spec, optimizer)
         self._places = list_places(spec, optimizer)
         self._rows = {place: i for i, place in enumerate(self._places)}
@@ -215,7 +216,7 @@ class Surveyor:
         if not self._finished.issuperset(beside or neighbours):
             return ()
         ranks = self._ranks(unit, self._expect(unit, beside, neighbours))
-        return tuple(trial_at(self._spec, self._optimizer, unit, self._lattice, k) for k in ranks)
+        return tuple(trial_at(self._maker, self._optimizer, unit, self._lattice, k) for k in ranks)
 
     def _expect(
         self, unit: Unit, beside: Sequence[Unit], neighbours: Sequence[Unit]

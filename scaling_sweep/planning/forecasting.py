@@ -16,7 +16,7 @@ from analysis.checks import predict_exponent
 from scaling_sweep.planning.cost import StepTime, StepTimes, SweepCost, estimate_cost
 from scaling_sweep.planning.searching import PackLimits, Search, measure_precision
 from scaling_sweep.planning.simulating import SimulatedEdges, Simulation, simulate_search
-from scaling_sweep.planning.units import Lattice, list_places, make_lattice
+from scaling_sweep.planning.units import list_places, make_lattice
 from scaling_sweep.spec import BatchSizeValues, Bisection, BisectSearch, OptimizerSpec, SweepSpec
 from scaling_sweep.spec.axes import PositiveByOptimizer
 from scaling_sweep.spec.grids import PositiveRange
@@ -101,9 +101,39 @@ def forecast_study(
     """
     edges = spec.seeds * sum(len(list_places(spec, item)) for item in spec.optimizers)
     worlds = repeats or (1 if edges > _MANY_EDGES else _REPEATS)
+    simulated: list[_Simulated] = []
     return tuple(
-        _forecast(name, other, limits, prices, worlds) for name, other in _neighbours(spec)
+        _forecast(name, other, limits, prices, _follow(other, limits, prices, worlds, simulated))
+        for name, other in _neighbours(spec)
     )
+
+
+@dataclass(frozen=True)
+class _Simulated:
+    """A search that was simulated, and what came out in each world."""
+
+    search: SweepSpec
+    worlds: list[Simulation]
+
+
+def _follow(
+    spec: SweepSpec, limits: PackLimits, prices: Prices, repeats: int, simulated: list[_Simulated]
+) -> list[Simulation]:
+    """Simulate a study in a few worlds; a grid and the bisection that is as fine only once."""
+    search = _as_search(spec)
+    for known in simulated:
+        if known.search == search:
+            return known.worlds
+    worlds = [_simulate(search, limits, prices, salt) for salt in range(repeats)]
+    simulated.append(_Simulated(search, worlds))
+    return worlds
+
+
+def _as_search(spec: SweepSpec) -> SweepSpec:
+    """Return a study as it is simulated: a grid by the bisection that ends in the same brackets."""
+    if spec.bisection is not None:
+        return spec
+    return spec.model_copy(update={"search": as_bisection(spec)})
 
 
 def _neighbours(spec: SweepSpec) -> Iterator[tuple[str, SweepSpec]]:
@@ -146,10 +176,9 @@ def as_bisection(spec: SweepSpec) -> BisectSearch:
 
 
 def _forecast(
-    name: str, spec: SweepSpec, limits: PackLimits, prices: Prices, repeats: int
+    name: str, spec: SweepSpec, limits: PackLimits, prices: Prices, worlds: list[Simulation]
 ) -> StudyForecast:
-    """Simulate one study in a few worlds and take the medians."""
-    worlds = [_simulate(spec, limits, prices, salt) for salt in range(repeats)]
+    """Take the medians of what came out in a few worlds."""
     precisions = tuple(
         Precision(item.label, _half_width(item.label, worlds)) for item in spec.optimizers
     )
@@ -201,9 +230,7 @@ def _half_width(optimizer: str, worlds: list[Simulation]) -> float | None:
 
 
 def _simulate(spec: SweepSpec, limits: PackLimits, prices: Prices, salt: int) -> Simulation:
-    """Run the study in one world, a grid by the bisection that ends in the same brackets."""
-    if spec.bisection is None:
-        spec = spec.model_copy(update={"search": as_bisection(spec)})
+    """Run a search in one world."""
     edges: Mapping[str, SimulatedEdges] = {
         item.label: SimulatedEdges(_plausible(spec, item, salt), salt=salt)
         for item in spec.optimizers
@@ -226,15 +253,9 @@ def _plausible(spec: SweepSpec, optimizer: OptimizerSpec, salt: int) -> Callable
     def shape(variable: float) -> float:
         return 1 / (1 + math.pow(bend / variable, p))
 
-    lattice = _lattice(spec, optimizer)
+    lattice = make_lattice(spec, optimizer)
     middle = math.exp2((lattice.first + lattice.last) / 2 / lattice.per_octave)
     # A third of a step further in each world: a law that keeps step with the lattice is a fluke.
     level = middle / math.sqrt(shape(places[0]) * shape(places[-1]))
     level *= math.exp2(salt / 3 / lattice.per_octave)
     return lambda variable: level * shape(variable)
-
-
-def _lattice(spec: SweepSpec, optimizer: OptimizerSpec) -> Lattice:
-    if spec.bisection is None:
-        spec = spec.model_copy(update={"search": as_bisection(spec)})
-    return make_lattice(spec, optimizer)

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from itertools import groupby
 
 from scaling_sweep.planning.cost import GUESSED_STEP_TIME, StepTime
 from scaling_sweep.planning.grid import all_trials
@@ -55,11 +56,10 @@ def plan_packs(
     if max_trials_per_pack is not None and max_trials_per_pack < 1:
         raise ValueError(f"A pack holds at least 1 trial, got {max_trials_per_pack}.")
     finished = frozenset(done)
-    groups: defaultdict[SharedKey, list[Trial]] = defaultdict(list)
-    for trial in all_trials(spec):
-        if trial.trial_id not in finished:
-            groups[shared_key(trial)].append(trial)
-    num_missing = sum(map(len, groups.values()))
+    trials = all_trials(spec)
+    # Names take long to work out for thousands of trials, and tell nothing where none is finished.
+    missing = [item for item in trials if item.trial_id not in finished] if finished else trials
+    groups, num_missing = group_trials(missing), len(missing)
     fair = _fair_limit(num_missing, num_slots) if num_slots > 1 else num_missing
     packs = [
         Pack(chunk, spec.horizon.num_steps(key.batch_size, num_examples))
@@ -73,6 +73,21 @@ def plan_packs(
 def _fair_limit(num_trials: int, num_slots: int) -> int:
     """Return the most trials a pack may have so that no slot waits long for another's last pack."""
     return max(_MIN_FAIR_TRIALS, math.ceil(num_trials / (num_slots * _PACKS_PER_SLOT)))
+
+
+def group_trials(trials: Iterable[Trial]) -> dict[SharedKey, list[Trial]]:
+    """Put trials together that can be stacked.
+
+    Args:
+        trials: Any.
+
+    Returns:
+        Groups in the order of their first trials, as their trials are.
+    """
+    groups: defaultdict[SharedKey, list[Trial]] = defaultdict(list)
+    for key, some in groupby(trials, key=shared_key):
+        groups[key] += some
+    return groups
 
 
 def most_trials(key: SharedKey, most: int, room: MemoryRoom | None) -> int:

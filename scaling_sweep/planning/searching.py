@@ -1,6 +1,5 @@
 """What to train now: one protocol for a grid, which asks once, and for a bisection."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from scaling_sweep.planning.cost import GUESSED_STEP_TIME
 from scaling_sweep.planning.evidence import Measurement, tabulate
-from scaling_sweep.planning.packs import most_trials, plan_packs, split_trials
+from scaling_sweep.planning.packs import group_trials, most_trials, plan_packs, split_trials
 from scaling_sweep.planning.room import MemoryRoom
-from scaling_sweep.planning.trials import Pack, SharedKey, Trial, shared_key
+from scaling_sweep.planning.trials import Pack, Trial
 from scaling_sweep.spec import OptimizerSpec, SweepSpec
 
 if TYPE_CHECKING:
@@ -88,13 +87,10 @@ class Search:
 
     def stack(self, trials: Iterable[Trial]) -> tuple[Pack, ...]:
         """Stack what can be stacked; a search asks for few trials at a time and splits none."""
-        groups: defaultdict[SharedKey, list[Trial]] = defaultdict(list)
-        for trial in trials:
-            groups[shared_key(trial)].append(trial)
         limit = self.limits.max_trials_per_pack or self.spec.resources.max_trials_per_pack
         packs = [
             Pack(chunk, self.spec.horizon.num_steps(key.batch_size, self.limits.num_examples))
-            for key, group in groups.items()
+            for key, group in group_trials(trials).items()
             for chunk in split_trials(
                 group, most_trials(key, limit or len(group), self.limits.room)
             )
@@ -145,15 +141,13 @@ def measure_precision(measured: tuple[Measurement, ...]) -> float | None:
     """
     # Slow to import, and needed by studies that ask for a precision only.
     from analysis.answers import Expected, answer_edges
-    from analysis.axes import AXES
+    from analysis.axes import AXES, AxisName
     from analysis.checks import MARGIN
     from analysis.edges import find_edges
-    from analysis.groups import split_groups
-    from analysis.tables import normalize_table
 
-    table = normalize_table(tabulate(measured), "trials so far", {}).frame
-    ((key, rows),) = split_groups(table)
-    axis = AXES[key.axis]
+    # Our own trials of one optimizer: nothing to check, to fill in or to split.
+    rows = tabulate(measured).assign(sampling="replacement", num_examples=None)
+    axis = AXES[AxisName.LR if measured[0].damping is None else AxisName.DAMPING]
     # What the exponent is held against does not move its interval.
     answer = answer_edges(rows, find_edges(rows, axis), Expected(None, MARGIN, axis))
     if answer.refused is not None or answer.exponent_ci is None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass, fields
 from functools import cached_property
+from operator import attrgetter
 
 from scaling_sweep.spec import PLAIN, OptimizerSpec, SweepSpec
 
@@ -89,7 +90,9 @@ class Pack:
         Raises:
             ValueError: If there is no trial, or two differ in more than lr, damping and seed.
         """
-        if len({shared_key(trial) for trial in self.trials}) != 1:
+        if len(self.trials) == 0 or any(
+            _shared(trial) != _shared(self.trials[0]) for trial in self.trials
+        ):
             raise ValueError(
                 "A pack needs trials that differ only in lr, damping and seed, at least one."
             )
@@ -145,9 +148,12 @@ class SharedKey:
     recipe: str
 
 
+_shared = attrgetter(*(item.name for item in fields(SharedKey)))
+
+
 def shared_key(trial: Trial) -> SharedKey:
     """Return what a trial shares with those it may be packed with."""
-    return SharedKey(**{item.name: getattr(trial, item.name) for item in fields(SharedKey)})
+    return SharedKey(*_shared(trial))
 
 
 def _digest(text: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from analysis.axes import AXES, Axis
 from scaling_sweep.planning.evidence import Measurement
-from scaling_sweep.planning.grid import make_trial
+from scaling_sweep.planning.grid import TrialMaker
 from scaling_sweep.planning.trials import Trial
 from scaling_sweep.spec import OptimizerSpec, SweepSpec
 from scaling_sweep.spec.axes import ends_for
@@ -150,12 +150,12 @@ def list_places(spec: SweepSpec, optimizer: OptimizerSpec) -> tuple[Place, ...]:
 
 
 def trial_at(
-    spec: SweepSpec, optimizer: OptimizerSpec, unit: Unit, lattice: Lattice, rank: int
+    maker: TrialMaker, optimizer: OptimizerSpec, unit: Unit, lattice: Lattice, rank: int
 ) -> Trial:
     """Return the trial of a unit at a rank.
 
     Args:
-        spec: The study.
+        maker: Makes the study's trials.
         optimizer: The unit's optimizer.
         unit: Which edge is looked for.
         lattice: The optimizer's lattice.
@@ -166,7 +166,7 @@ def trial_at(
     """
     value, place = lattice.value_at(rank), unit.place
     lr, damping = (value, None) if place.lr is None else (place.lr, value)
-    return make_trial(spec, optimizer, place.batch_size, lr, unit.seed, damping)
+    return maker.make(optimizer, place.batch_size, lr, unit.seed, damping)
 
 
 def unit_of(item: Measurement | Trial) -> Unit:

@@ -41,6 +41,19 @@ class ProbeBatch:
     num_steps: int
 
 
+@dataclass(frozen=True)
+class ChosenEngine:
+    """The engine of a pack, and what a step takes with it where several were tried.
+
+    Attributes:
+        engine: The engine.
+        seconds_per_copy: Time of a step, shared by its copies; None where nothing was timed.
+    """
+
+    engine: Engine
+    seconds_per_copy: float | None = None
+
+
 def choose_engine(
     wanted: str,
     model: nn.Module,
@@ -67,20 +80,34 @@ def choose_engine(
     Raises:
         UserError: If vmap or compile is demanded of a model that cannot be stacked or compiled.
     """
+    return choose_and_time(wanted, model, task, rule, copies, batch, treatment).engine
+
+
+def choose_and_time(
+    wanted: str,
+    model: nn.Module,
+    task: Task,
+    rule: UpdateRule,
+    copies: Copies,
+    batch: ProbeBatch,
+    treatment: Treatment = PLAIN_TREATMENT,
+) -> ChosenEngine:
+    """Pick the engine of a pack as ``choose_engine`` does, and keep what its probe timed."""
     stacked = VmapEngine(model, task, rule, treatment)
     loop = LoopEngine(model, task, rule, treatment, stacked.attention)
     if wanted == "loop":
-        return loop
+        return ChosenEngine(loop)
     random = is_random(model, task, batch.inputs[0], batch.targets[0])
     obstacle = why_not_vmap(stacked, copies, batch, is_random=random)
     if obstacle is not None and wanted != "auto":
         raise UserError(_cannot_train(wanted, obstacle))
     if obstacle is not None:
-        return loop
+        return ChosenEngine(loop)
     if wanted == "compile" and why_not_compiled(rule, treatment) is None:
-        return _compiled(CompiledEngine(stacked, model, task, rule, treatment), copies, batch)
+        compiled = CompiledEngine(stacked, model, task, rule, treatment)
+        return ChosenEngine(_compiled(compiled, copies, batch))
     if wanted != "auto" or batch.num_steps < _MIN_STEPS_TO_PROBE or len(copies) == 1:
-        return stacked
+        return ChosenEngine(stacked)
     few = min(_MAX_LOOP_COPIES, len(copies))
     at_once, one_by_one = (
         _Probe(stacked, copies, batch, len(copies)),
@@ -89,8 +116,10 @@ def choose_engine(
     for _ in range(1 + _NUM_TIMED_STEPS):
         at_once.step()
         one_by_one.step()
-    is_slower = at_once.seconds_per_copy() > _LOOP_ADVANTAGE * one_by_one.seconds_per_copy()
-    return loop if is_slower else stacked
+    together, alone = at_once.seconds_per_copy(), one_by_one.seconds_per_copy()
+    if together > _LOOP_ADVANTAGE * alone:
+        return ChosenEngine(loop, alone)
+    return ChosenEngine(stacked, together)
 
 
 def _compiled(engine: CompiledEngine, copies: Copies, batch: ProbeBatch) -> CompiledEngine:

@@ -15,7 +15,7 @@ from scaling_sweep.planning import TimedPack
 from scaling_sweep.spec import LoadedSweep, OptimizerSpec, Recipe, SweepSpec, check_against_task
 from scaling_sweep.tasks.loading import load_task
 from scaling_sweep.tasks.task import Task
-from scaling_sweep.training.choosing import ProbeBatch, choose_engine, time_step
+from scaling_sweep.training.choosing import ProbeBatch, choose_and_time, time_step
 from scaling_sweep.training.copies import Point, stack_points
 from scaling_sweep.training.engines import LoopEngine
 from scaling_sweep.training.pack import initial_model, make_batches
@@ -276,5 +276,7 @@ def _time_pack(
     inputs, targets = make_batches(task, spec, [0], batch_size, device).draw([0] * num_trials)
     batch = ProbeBatch(inputs, targets, num_steps=10**6)
     treatment = Treatment.of(spec.recipe)
-    engine = choose_engine(spec.engine, model, task, rule, copies, batch, treatment)
-    return TimedPack(num_trials, batch_size, time_step(engine, copies, batch))
+    chosen = choose_and_time(spec.engine, model, task, rule, copies, batch, treatment)
+    if chosen.seconds_per_copy is None:
+        return TimedPack(num_trials, batch_size, time_step(chosen.engine, copies, batch))
+    return TimedPack(num_trials, batch_size, num_trials * chosen.seconds_per_copy)
