@@ -158,7 +158,12 @@ def point_of(copies: Copies, row: int) -> Point:
 
 
 def _rows(values: Tensors, rows: Tensor) -> Tensors:
-    return {name: value.index_select(0, rows) for name, value in values.items()}
+    def picked(value: Tensor) -> Tensor:
+        if value.dim() == 3 and value.mT.is_contiguous():  # `index_select` would turn it back
+            return value.mT.index_select(0, rows).mT
+        return value.index_select(0, rows)
+
+    return {name: picked(value) for name, value in values.items()}
 
 
 def _stack(values: Sequence[Mapping[str, Tensor]], device: torch.device) -> Tensors:

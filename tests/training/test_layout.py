@@ -46,12 +46,15 @@ def test_turned_copies_train_as_single_ones(optimizer: str) -> None:
         torch.testing.assert_close(copies.state[moment], others, rtol=1e-3, atol=1e-5)
 
 
-def test_points_lie_row_by_row() -> None:
+def test_fewer_copies_lie_as_before_and_points_row_by_row() -> None:
     """What leaves a pack, for measuring curvature or as a start, has the order models have."""
     copies = digits_copies("momentum")
     copies.turn(LINEAR)
     point = point_of(copies, 1)
 
+    fewer = copies.select(torch.tensor([3, 1]))
+    assert fewer.params["0.weight"].stride() == copies.params["0.weight"].stride()
+    assert torch.equal(fewer.params["0.weight"][0], copies.params["0.weight"][3])
     assert not copies.params["0.weight"].is_contiguous()
     for values in (point.params, *(point.state or {}).values()):
         assert all(value.is_contiguous() for value in values.values())
