@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.agreement_words import describe, describe_exponents
 from analysis.edge_summaries import Censoring, MedianEdge
-from analysis.formatting import join_words
 from analysis.theory.curves import TheoryCurve
 from analysis.theory.inputs import FloatArray
+from analysis.words.agreement import describe, describe_exponents
+from analysis.words.formatting import join_words
 
 __all__ = ["Agreement", "LogRatio", "compare", "describe", "describe_exponents", "rank"]
 

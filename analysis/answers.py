@@ -7,8 +7,8 @@ import pandas as pd
 from analysis.axes import Axis
 from analysis.checks import check_apart, check_exponent
 from analysis.edge_summaries import Edge
-from analysis.fitting import fit_apart, fit_laws
-from analysis.intervals import hull
+from analysis.fitting.fits import fit_apart, fit_laws
+from analysis.fitting.intervals import hull
 from analysis.refusals import refuse_edges, refuse_laws
 from analysis.summaries import Check, Exponents, LawFit
 from analysis.tables import ResultsError

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.laws import effective_batch_size
-from analysis.likelihood import FloatArray
+from analysis.fitting.laws import effective_batch_size
+from analysis.fitting.likelihood import FloatArray
 
 
 class AxisName(StrEnum):

@@ -18,9 +18,9 @@ from analysis.curvature_summaries import (
     summarize,
 )
 from analysis.errors import AnalysisError, StoreError
-from analysis.places import find_place
+from analysis.files.places import find_place
+from analysis.files.whole_files import write_whole
 from analysis.theory.inputs import CurvatureSummary
-from analysis.whole_files import write_whole
 
 __all__ = [
     "CurvatureFacts",

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.axes import LR_AXIS, Axis
-from analysis.cells import collect_cells
 from analysis.criteria import Verdict
 from analysis.edge_summaries import Censoring, Edge, MedianEdge, Place
-from analysis.likelihood import FloatArray
-from analysis.medians import bound_medians, fit_medians
+from analysis.fitting.cells import collect_cells
+from analysis.fitting.likelihood import FloatArray
+from analysis.fitting.medians import bound_medians, fit_medians
 from analysis.slow import find_too_slow, find_unmet
 
 
@@ -159,8 +159,8 @@ def find_median_edges(edges: Sequence[Edge]) -> tuple[MedianEdge, ...]:
 
     The median is that of the interval-censored log-normal model with one free median per place
     and a common spread, its interval the profile likelihood's
-    (:func:`analysis.medians.bound_medians`). An end is 0 or infinity where the grid ended before
-    the edge; then ``median`` is the known end of the median bracket.
+    (:func:`analysis.fitting.medians.bound_medians`). An end is 0 or infinity where the grid ended
+    before the edge; then ``median`` is the known end of the median bracket.
 
     Args:
         edges: Brackets of one group.

@@ -8,11 +8,11 @@ from typing import Any
 
 from analysis.axes import LR_AXIS, Axis, AxisName
 from analysis.edge_summaries import MedianEdge
-from analysis.joint_laws import natural_parameters
-from analysis.optimal_summaries import OptimalFit, OptimalLR
-from analysis.places import find_place
+from analysis.files.places import find_place
+from analysis.files.whole_files import write_whole
+from analysis.fitting.joint_laws import natural_parameters
+from analysis.optimal.summaries import OptimalFit, OptimalLR
 from analysis.summaries import Check, Exponents, Fit, GroupFit, LawFit
-from analysis.whole_files import write_whole
 
 FIT_SCHEMA = 1
 

@@ -12,11 +12,11 @@ from analysis.checks import MARGIN, predict_exponent
 from analysis.criteria import Criterion, Kind, Reference, Verdict, judge, needed_columns
 from analysis.edges import find_boldest_stable, find_edges, find_median_edges
 from analysis.fit_json import to_json, write_fit_json
-from analysis.fitting import fit_apart
+from analysis.fitting.fits import fit_apart
+from analysis.fitting.intervals import hull, students_t
 from analysis.grouping import split_groups
-from analysis.intervals import hull, students_t
-from analysis.optimal import LOSS_COLUMN
-from analysis.optimal_laws import fit_optimum
+from analysis.optimal.estimates import LOSS_COLUMN
+from analysis.optimal.laws import fit_optimum
 from analysis.refusals import (
     warn_apart,
     warn_edges,

@@ -2,12 +2,12 @@
 
 import jinja2
 
-from analysis import sentences
 from analysis.figures.edges import edge_figure
-from analysis.formatting import group_title
 from analysis.report import embed_figure
 from analysis.report_views import Badge, choose_badge
 from analysis.summaries import Fit, GroupFit
+from analysis.words import sentences
+from analysis.words.formatting import group_title
 
 # What a browser needs to show one group; every string is escaped.
 _GROUPS = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(

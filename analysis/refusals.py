@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.axes import LR_AXIS, Axis
-from analysis.cells import collect_cells
 from analysis.edge_summaries import Censoring, Edge, MedianEdge
-from analysis.joint_laws import find_joint_law
-from analysis.laws import effective_batch_size
-from analysis.medians import SIGMA_FLOOR
+from analysis.fitting.cells import collect_cells
+from analysis.fitting.joint_laws import find_joint_law
+from analysis.fitting.laws import effective_batch_size
+from analysis.fitting.medians import SIGMA_FLOOR
 from analysis.summaries import Exponents, GroupFit, LawFit
 
 # Thresholds of statistics.md, "Refuse to fit" and "Warn".

@@ -10,18 +10,22 @@ import pandas as pd
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from analysis import damping_words, formatting, law_words, optimal_words, sentences, theory_words
 from analysis.axes import AXES, DAMPING_AXIS, LR_AXIS, Axis
 from analysis.criteria import Criterion
 from analysis.curvature_table import CurvatureTable
 from analysis.figures.album import draw_curvature, draw_overview
 from analysis.figures.canvas import render_svg
-from analysis.glossary import DAMPING_GLOSSARY, GLOSSARY, THEORY_GLOSSARY, Entry
+from analysis.files.whole_files import write_whole
 from analysis.report_views import collect_groups, list_facts
 from analysis.results import Results
 from analysis.summaries import Fit
 from analysis.sweep_text import find_criterion, find_name, find_question
-from analysis.whole_files import write_whole
+from analysis.words import damping as damping_words
+from analysis.words import formatting, sentences
+from analysis.words import laws as law_words
+from analysis.words import optimal as optimal_words
+from analysis.words import theory as theory_words
+from analysis.words.glossary import DAMPING_GLOSSARY, GLOSSARY, THEORY_GLOSSARY, Entry
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import formatting
 from analysis.curvature_table import CurvatureTable
 from analysis.figures.album import Picture, draw_optima, draw_pictures
 from analysis.grouping import select_trials
 from analysis.results import Results
 from analysis.summaries import Fit, GroupFit, Outcome
-from analysis.theory_view import TheoryView, view_theory
+from analysis.theory.view import TheoryView, view_theory
+from analysis.words import formatting
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from analysis.columns import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, Column
 from analysis.criteria import Criterion, judge, needed_columns
 from analysis.errors import StoreError
-from analysis.places import find_place
+from analysis.files.places import find_place
+from analysis.files.whole_files import write_whole
 from analysis.tables import ResultsError, normalize_table
-from analysis.whole_files import write_whole
 
 __all__ = [
     "COLUMNS",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.criteria import Verdict
-from analysis.likelihood import FloatArray
+from analysis.fitting.likelihood import FloatArray
 
 _OFF = 2.3  # log loss of a collapsed model, ln 10 for ten classes, above the bottom's 0
 

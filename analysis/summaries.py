@@ -10,7 +10,7 @@ from analysis.axes import AXES, Axis, AxisName
 from analysis.edge_summaries import Edge, MedianEdge
 
 if TYPE_CHECKING:
-    from analysis.optimal_summaries import OptimalFit
+    from analysis.optimal.summaries import OptimalFit
 
 
 class Outcome(StrEnum):
@@ -86,7 +86,7 @@ class LawFit:
 
     Attributes:
         name: ``power``, ``saturating`` or ``surge``; followed by ``in B`` where the bend is one
-            of the batch size alone (:class:`analysis.joint_laws.BentInBatch`).
+            of the batch size alone (:class:`analysis.fitting.joint_laws.BentInBatch`).
         parameters: Fitted values by name, of the law of boldness (learning rates, examples).
         exponent: Log-log slope at small batches.
         exponent_ci: 95 % interval of the exponent: hull of quasi-profile and bootstrap-t.
@@ -104,7 +104,7 @@ class LawFit:
         num_seeds: Seeds among them.
         num_places: Places with a closed bracket.
         num_examples: Size of the data when batches are drawn without replacement, else None.
-        theta: Shape ``[k]``, the law's own parameters (see :mod:`analysis.laws`).
+        theta: Shape ``[k]``, the law's own parameters (see :mod:`analysis.fitting.laws`).
         covariance: Shape ``[k, k]``, their inverse information, without ``phi``.
         draws: Shape ``[draws, k]``, their values over resampled seeds; empty below 3 seeds.
     """

@@ -26,7 +26,7 @@ import pandas as pd
 
 from analysis.edge_summaries import Edge
 from analysis.edges import find_edges
-from analysis.fitting import fit_laws
+from analysis.fitting.fits import fit_laws
 from analysis.groups import fit_results
 from analysis.results import read_results, write_results
 from analysis.simulate import Design, simulate_table

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.optimal import find_optimal_lrs
-from analysis.optimal_summaries import OptimalLR
+from analysis.optimal.estimates import find_optimal_lrs
+from analysis.optimal.summaries import OptimalLR
 from analysis.simulate_bowls import BowlDesign, Shape, simulate_bowls, true_optimum
 
 LR_OPT = 0.3

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from analysis.places import find_place
+from analysis.files.places import find_place
 from scaling_sweep.spec import LoadedSweep, parse_sweep
 from scaling_sweep.spec import load_sweep as _load_file
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.criteria import Criterion
-    from analysis.forecast import DampingRecommendation, Recommendation
+    from analysis.forecasting.learning_rate import DampingRecommendation, Recommendation
     from scaling_sweep.opening import LossName
     from scaling_sweep.predicting import SweepPrediction
     from scaling_sweep.previewing import Preview

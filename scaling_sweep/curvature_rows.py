@@ -13,7 +13,7 @@ from analysis.curvature_table import (
     Quantity,
     ValueRow,
 )
-from analysis.formatting import join_words
+from analysis.words.formatting import join_words
 from scaling_sweep.spec import OptimizerSpec
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.places import as_remote
-from analysis.whole_files import write_whole
+from analysis.files.places import as_remote
+from analysis.files.whole_files import write_whole
 from scaling_sweep.errors import UserError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from analysis.places import find_place
+from analysis.files.places import find_place
 from scaling_sweep.errors import UserError
 from scaling_sweep.study import Study
 

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.columns import COLUMN_NAMES
 from analysis.criteria import Verdict
 from analysis.errors import StoreError
-from analysis.whole_files import read_files
+from analysis.files.whole_files import read_files
 from scaling_sweep.errors import UserError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from scaling_sweep.spec import LoadedSweep, SweepSpec
 
 if TYPE_CHECKING:
     from analysis.curvature_table import CurvatureTable
-    from analysis.theory_beside import PointPrediction
+    from analysis.theory.beside import PointPrediction
     from scaling_sweep.curvature_plan import MeasuringJob
     from scaling_sweep.store import RunFolder
     from scaling_sweep.tasks.task import Task
@@ -114,9 +114,9 @@ def predict_optimizers(
     """
     import numpy as np
 
-    from analysis.formatting import optimizer_name
     from analysis.theory import Conditions, find_rule
-    from analysis.theory_beside import predict_points
+    from analysis.theory.beside import predict_points
+    from analysis.words.formatting import optimizer_name
 
     finite = num_examples if spec.sampling == "epoch" else None
     sizes = np.array(spec.batch_sizes, dtype=float)

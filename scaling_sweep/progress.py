@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.axes import AXES
-from analysis.plain_text import plain_line
+from analysis.words.plain_text import plain_line
 from scaling_sweep.errors import UserError
 from scaling_sweep.planning import EdgeCount, all_trials, count_edges, read_measurements
 from scaling_sweep.spec import SweepSpec, parse_sweep

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis.columns import COLUMN_NAMES
-from analysis.places import as_remote
+from analysis.files.places import as_remote
+from analysis.files.whole_files import list_files, write_whole
 from analysis.results import write_results
-from analysis.whole_files import list_files, write_whole
 from scaling_sweep.errors import UserError
 from scaling_sweep.holding import Hold, held
 from scaling_sweep.parts import CURVE_COLUMNS, join_parts, read_parts

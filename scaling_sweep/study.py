@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.places import find_place
+from analysis.files.places import find_place
 from scaling_sweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from analysis.criteria import Criterion
     from analysis.curvature_table import CurvatureTable
     from analysis.figures.album import Picture
-    from analysis.forecast import DampingRecommendation, Recommendation
+    from analysis.forecasting.learning_rate import DampingRecommendation, Recommendation
     from analysis.results import Results
     from analysis.summaries import Fit, GroupFit
 
@@ -72,7 +72,7 @@ class Study:
         Returns:
             The group.
         """
-        from analysis.forecast import select_group
+        from analysis.forecasting.learning_rate import select_group
 
         return select_group(self.groups, optimizer)
 
@@ -96,7 +96,7 @@ class Study:
         """Return what was found about each group's exponent, a row for each group."""
         import pandas as pd
 
-        from analysis.formatting import group_title
+        from analysis.words.formatting import group_title
 
         keys = [group.key for group in self.groups]
         return pd.DataFrame(
@@ -133,7 +133,7 @@ class Study:
         Returns:
             What to train with, its interval and what to know about it; or why there is none.
         """
-        from analysis.forecast import recommend
+        from analysis.forecasting.learning_rate import recommend
 
         return recommend(self.fit, batch_size, optimizer, safety, lr)
 
@@ -148,7 +148,7 @@ class Study:
         """
         from analysis.figures.album import draw_pictures, draw_theories
         from analysis.grouping import select_trials
-        from analysis.theory_beside import compare_theories
+        from analysis.theory.beside import compare_theories
 
         group = self.group(optimizer)
         trials = self.results.judged_by(self.criterion).frame

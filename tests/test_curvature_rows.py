@@ -12,7 +12,7 @@ from analysis.curvature_table import (
     read_curvature,
     write_curvature,
 )
-from analysis.theory_words import describe_measurement
+from analysis.words.theory import describe_measurement
 from scaling_sweep.curvature.measure import measure_curvature
 from scaling_sweep.curvature.measurement import CurvatureMeasurement, MatrixMeasurement
 from scaling_sweep.curvature.objective import Curvature, Policy

@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 from analysis.errors import AnalysisError, StoreError
-from analysis.places import find_place
+from analysis.files.places import find_place
+from analysis.files.whole_files import list_files, write_whole
 from analysis.results import read_results
-from analysis.whole_files import list_files, write_whole
 from scaling_sweep import holding
 from scaling_sweep.cli import main
 from scaling_sweep.errors import UserError
@@ -317,7 +317,7 @@ def test_an_owner_that_was_killed_is_followed(place: Path) -> None:
 def test_a_second_driver_on_a_bucket_is_refused(s3: Path) -> None:
     """Two processes on one run folder of S3: the second gets one line."""
     program = (
-        "import sys; from analysis.places import find_place\n"
+        "import sys; from analysis.files.places import find_place\n"
         "from scaling_sweep.store import RunFolder; from scaling_sweep.errors import UserError\n"
         "try:\n"
         "    with RunFolder(find_place(sys.argv[1])).opened(): print('entered')\n"

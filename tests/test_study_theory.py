@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from analysis.curvature_table import write_curvature
 from analysis.results import write_results
-from analysis.theory_beside import compare_theories
-from analysis.theory_words import theory_claim
+from analysis.theory.beside import compare_theories
+from analysis.words.theory import theory_claim
 from scaling_sweep.cli import main
 from scaling_sweep.opening import open_study
 from tests.analysis.curvature_cases import make_table

@@ -13,8 +13,8 @@ from analysis.results import Results
 from analysis.summaries import Fit, GroupFit
 from analysis.tables import normalize_table
 from analysis.theory import THEORIES
-from analysis.theory_beside import compare_theories
-from analysis.theory_words import theory_claim
+from analysis.theory.beside import compare_theories
+from analysis.words.theory import theory_claim
 from scaling_sweep.planning import Pack, plan_packs
 from scaling_sweep.rows import rows_of_failure
 from scaling_sweep.spec import SweepSpec

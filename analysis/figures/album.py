@@ -18,7 +18,7 @@ from analysis.figures.overview import overview_figure
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.theory import theory_figure
 from analysis.summaries import GroupFit
-from analysis.theory_beside import TheoryComparison
+from analysis.theory.beside import TheoryComparison
 
 _EDGES_CAPTIONS = {
     AxisName.LR: (

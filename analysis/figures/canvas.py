@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from analysis.formatting import format_number
-from analysis.whole_files import write_whole
+from analysis.files.whole_files import write_whole
+from analysis.words.formatting import format_number
 
 # Blue and orange are told apart by every common kind of colour blindness; the blue is also darker,
 # so that a grey print keeps the difference. Variations on Okabe & Ito 2008, chosen by eye.

@@ -12,8 +12,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from analysis.curvature_table import CurvatureTable, Matrix, PointDensity
 from analysis.figures import canvas
-from analysis.formatting import format_number
 from analysis.theory.inputs import FloatArray
+from analysis.words.formatting import format_number
 
 # More panels than these are too narrow at seven inches; more lines cannot be told apart (by eye).
 _MAX_PANELS = 3

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.bands import law_band
 from analysis.edge_summaries import Censoring, Edge
 from analysis.figures import points
-from analysis.joint_laws import IN_BATCH
+from analysis.fitting.bands import law_band
+from analysis.fitting.joint_laws import IN_BATCH
 from analysis.summaries import GroupFit, LawFit
 
 # A law is drawn a little beyond the data, enough to be seen as a line and not as a forecast.

@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 
 from analysis.figures import canvas, points
 from analysis.figures.edge_plot import EdgePlot, LawCurve, compute_edges
-from analysis.formatting import format_exponent
-from analysis.joint_laws import IN_BATCH
+from analysis.fitting.joint_laws import IN_BATCH
 from analysis.summaries import GroupFit
+from analysis.words.formatting import format_exponent
 
 __all__ = ["compute_edges", "draw_edges", "edge_figure"]
 

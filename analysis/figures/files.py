@@ -16,11 +16,11 @@ from analysis.figures.album import (
     draw_theories,
 )
 from analysis.figures.canvas import save_figure
-from analysis.formatting import group_title
 from analysis.grouping import select_trials
 from analysis.results import Results
 from analysis.summaries import Fit
-from analysis.theory_beside import compare_theories
+from analysis.theory.beside import compare_theories
+from analysis.words.formatting import group_title
 
 
 def save_figures(

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from analysis.axes import Axis
 from analysis.edge_summaries import Censoring, Edge
 from analysis.figures import canvas
-from analysis.formatting import format_number
 from analysis.summaries import GroupFit
+from analysis.words.formatting import format_number
 
 _NUM_PANELS = 3
 # The top of the axis; above it all that matters is that a curve left, and whether it came back

@@ -8,15 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from analysis.bands import law_band
-from analysis.bowl_curves import Bowl
 from analysis.edge_summaries import Censoring
 from analysis.figures import canvas, points
-from analysis.formatting import format_exponent, format_number
-from analysis.optimal import collect_bowl
-from analysis.optimal_laws import as_group
-from analysis.optimal_summaries import OptimalLR
+from analysis.fitting.bands import law_band
+from analysis.optimal.curves import Bowl
+from analysis.optimal.estimates import collect_bowl
+from analysis.optimal.laws import as_group
+from analysis.optimal.summaries import OptimalLR
 from analysis.summaries import GroupFit
+from analysis.words.formatting import format_exponent, format_number
 
 _MAX_PANELS = 6
 _OVERHANG_OCTAVES = 0.3

@@ -13,9 +13,9 @@ from matplotlib.patches import Patch
 from analysis.axes import Axis
 from analysis.edge_summaries import Censoring, Place
 from analysis.figures import canvas
-from analysis.formatting import format_number
 from analysis.slow import find_too_slow
 from analysis.summaries import GroupFit
+from analysis.words.formatting import format_number
 
 # A column of more cells than this cannot be told apart at the figure's height (by eye).
 _MAX_ROWS = 60

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from analysis.figures import canvas, points
 from analysis.figures.labels import spread_places
-from analysis.formatting import group_title
 from analysis.summaries import GroupFit
 from analysis.theory.inputs import FloatArray
+from analysis.words.formatting import group_title
 
 # Inches that a name needs for itself, so that two do not touch.
 _NAME_HEIGHT = 0.17

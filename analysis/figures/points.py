@@ -9,8 +9,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.edge_summaries import Censoring
 from analysis.figures import canvas
-from analysis.formatting import format_number
 from analysis.summaries import GroupFit
+from analysis.words.formatting import format_number
 
 _OUTSIDE = (
     (Censoring.RIGHT, "^", "edge above the grid"),

@@ -4,11 +4,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.agreement_words import HOLDS
 from analysis.figures import canvas, points
 from analysis.figures.theory_plot import TheoryLine, TheoryPlot, compute_theory
 from analysis.summaries import GroupFit
-from analysis.theory_beside import PointComparison
+from analysis.theory.beside import PointComparison
+from analysis.words.agreement import HOLDS
 
 # The bold theories, the closest first, are told from each other by colour and by dashes.
 _STYLES = ((canvas.STABLE, "-"), (canvas.DIVERGED_LINE, "--"), ("#009e73", "-."))

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.agreement import Agreement
-from analysis.agreement_words import HOLDS
 from analysis.edge_summaries import Censoring
 from analysis.figures.labels import spread_places
 from analysis.summaries import GroupFit
+from analysis.theory.beside import PointComparison
 from analysis.theory.curves import Confidence, TheoryCurve
-from analysis.theory_beside import PointComparison
+from analysis.words.agreement import HOLDS
 
 # The closest theories are bold; the others have numbers instead of colours.
 NUM_BOLD = 3

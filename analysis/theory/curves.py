@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize
 
-from analysis.laws import effective_batch_size
+from analysis.fitting.laws import effective_batch_size
 from analysis.theory.inputs import BatchCurve, CurvatureSummary, FloatArray, Measured
 from analysis.theory.rules import Family, Rule
 

@@ -6,7 +6,7 @@ from typing import IO
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.segment import Segment
 
-from analysis.plain_text import neutralize
+from analysis.words.plain_text import neutralize
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from analysis.plain_text import plain_line
+from analysis.words.plain_text import plain_line
 
 P = ParamSpec("P")
 R = TypeVar("R")

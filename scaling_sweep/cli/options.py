@@ -74,7 +74,7 @@ class _Place(click.ParamType["Path"]):
     ) -> "Path":
         """Find out what is meant, or say why nothing here reaches it."""
         from analysis.errors import AnalysisError
-        from analysis.places import find_place
+        from analysis.files.places import find_place
         from scaling_sweep.cli.errors import one_line
 
         try:

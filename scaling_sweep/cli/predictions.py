@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analysis.formatting import format_exponent, format_number, format_rate, optimizer_name
-from analysis.theory_words import KINDS, MARKS, describe_marks, describe_measurement
+from analysis.words.formatting import format_exponent, format_number, format_rate, optimizer_name
+from analysis.words.theory import KINDS, MARKS, describe_marks, describe_measurement
 
 if TYPE_CHECKING:
     from analysis.theory import TheoryCurve

@@ -66,7 +66,7 @@ def command(
     import dataclasses
     import json
 
-    from analysis.forecast import SAFETY, recommend
+    from analysis.forecasting.learning_rate import SAFETY, recommend
     from scaling_sweep.opening import open_study
 
     fit = open_study(results, rename=dict(rename), criterion=criterion, loss=loss).fit

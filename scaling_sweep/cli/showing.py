@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analysis.damping_words import describe_apart
-from analysis.formatting import (
+from analysis.words.damping import describe_apart
+from analysis.words.formatting import (
     format_exponent,
     format_interval,
     format_lr_interval,
@@ -16,8 +16,8 @@ from analysis.formatting import (
     format_rate,
     group_title,
 )
-from analysis.optimal_words import describe_optimum
-from analysis.sentences import (
+from analysis.words.optimal import describe_optimum
+from analysis.words.sentences import (
     describe_naive_slope,
     describe_sensitivity,
     describe_trials,
@@ -25,8 +25,8 @@ from analysis.sentences import (
 )
 
 if TYPE_CHECKING:
-    from analysis.forecast import DampingRecommendation, Recommendation
-    from analysis.optimal_summaries import OptimalLR
+    from analysis.forecasting.learning_rate import DampingRecommendation, Recommendation
+    from analysis.optimal.summaries import OptimalLR
     from analysis.summaries import Fit, GroupFit
 
 _OUTCOME_STYLES = {"confirmed": "green", "refuted": "red", "inconclusive": "yellow"}
@@ -132,7 +132,7 @@ def _prediction(group: "GroupFit") -> Text:
 
 def show_recommendation(advice: "Recommendation | DampingRecommendation", console: Console) -> None:
     """Print what to train with at a batch size, what the rules say, and what to know."""
-    from analysis.forecast import Recommendation
+    from analysis.forecasting.learning_rate import Recommendation
 
     if isinstance(advice, Recommendation):
         _show_lr(advice, console)

@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analysis.formatting import format_exponent, group_title
-from analysis.theory_beside import TheoryComparison, compare_theories
-from analysis.theory_words import theory_claim, theory_details, theory_sentence
+from analysis.theory.beside import TheoryComparison, compare_theories
+from analysis.words.formatting import format_exponent, group_title
+from analysis.words.theory import theory_claim, theory_details, theory_sentence
 
 if TYPE_CHECKING:
     from analysis.curvature_table import CurvatureTable

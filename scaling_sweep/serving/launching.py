@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import scaling_sweep
-from analysis.places import as_remote
+from analysis.files.places import as_remote
 
 # It holds nothing that would have to be written.
 _END_S = 1.0

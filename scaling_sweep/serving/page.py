@@ -18,10 +18,10 @@ from analysis.errors import AnalysisError
 from analysis.figures.canvas import render_svg
 from analysis.figures.edges import edge_figure
 from analysis.figures.outcomes import outcome_figure
-from analysis.formatting import format_number, group_title
 from analysis.grouping import select_trials
 from analysis.summaries import GroupFit, GroupKey
 from analysis.sweep_text import find_question
+from analysis.words.formatting import format_number, group_title
 from scaling_sweep.errors import UserError
 from scaling_sweep.previewing import format_duration
 from scaling_sweep.watching import RunReader, RunView

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from analysis.places import find_place
+from analysis.files.places import find_place
 from scaling_sweep.serving.page import LivePage, script, style_sheet
 
 LOOPBACK = "127.0.0.1"

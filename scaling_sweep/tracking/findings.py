@@ -16,7 +16,7 @@ from analysis.figures.loss_table import read_curves
 from analysis.figures.losses import compute_losses
 from analysis.figures.points import place_points
 from analysis.grouping import select_trials
-from analysis.optimal_summaries import OptimalFit, OptimalLR
+from analysis.optimal.summaries import OptimalFit, OptimalLR
 from analysis.results import Results
 from analysis.summaries import Fit, GroupFit
 from scaling_sweep.tracking.cells import log_line, plain, unfold_charts

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import scaling_sweep
-from analysis.places import as_remote
-from analysis.whole_files import write_whole
+from analysis.files.places import as_remote
+from analysis.files.whole_files import write_whole
 from scaling_sweep.tracking.outbox import Outbox, inherited_environment
 
 # What speaks of one particular W&B run, or of how this process would use W&B itself.

@@ -4,7 +4,7 @@ import importlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from analysis.laws import LAWS
+from analysis.fitting.laws import LAWS
 
 if TYPE_CHECKING:
     from scaling_sweep.tracking.dashboard import Subject

@@ -5,7 +5,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from analysis.places import find_place
+from analysis.files.places import find_place
 from scaling_sweep.errors import UserError
 from scaling_sweep.store import RunFolder
 from scaling_sweep.tracking.dashboard import Subject, build_report, build_workspace

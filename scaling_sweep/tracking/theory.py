@@ -8,8 +8,8 @@ from analysis.curvature_table import CurvatureTable
 from analysis.edge_summaries import Censoring
 from analysis.figures.album import Picture, draw_curvature, draw_theories
 from analysis.summaries import GroupFit
-from analysis.theory_beside import PointComparison, TheoryComparison, compare_theories
-from analysis.theory_words import describe_basis, theory_claim, theory_details
+from analysis.theory.beside import PointComparison, TheoryComparison, compare_theories
+from analysis.words.theory import describe_basis, theory_claim, theory_details
 from scaling_sweep.tracking.cells import log_line, plain, plain_key
 from scaling_sweep.tracking.messages import Cell, Chart, Table
 

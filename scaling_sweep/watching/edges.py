@@ -7,9 +7,9 @@ import pandas as pd
 
 from analysis.axes import AXES
 from analysis.edges import find_edges, find_median_edges
-from analysis.formatting import group_title
 from analysis.groups import split_groups
 from analysis.summaries import Check, GroupFit
+from analysis.words.formatting import group_title
 
 _NOT_YET = "the run is not finished"
 

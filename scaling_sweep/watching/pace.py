@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from analysis.formatting import format_number
+from analysis.words.formatting import format_number
 from scaling_sweep.planning import Pack
 from scaling_sweep.planning.cost import GUESSED_STEP_TIME
 from scaling_sweep.previewing import format_duration

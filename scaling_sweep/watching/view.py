@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from analysis.formatting import format_lr_interval, format_rate
-from analysis.plain_text import neutralize, plain_line
+from analysis.words.formatting import format_lr_interval, format_rate
+from analysis.words.plain_text import neutralize, plain_line
 from scaling_sweep.previewing import format_duration
 from scaling_sweep.progress import RunStatus
 from scaling_sweep.watching.edges import EdgeSoFar

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from analysis.axes import DAMPING_AXIS, LR_AXIS, AxisName
 from analysis.edge_summaries import Censoring, Place
 from analysis.edges import find_edges, find_median_edges
-from analysis.joint_laws import BentInBatch, Tilted, Wanted, find_joint_law, list_laws
-from analysis.laws import LAWS, Power, Saturating, Surge
+from analysis.fitting.joint_laws import BentInBatch, Tilted, Wanted, find_joint_law, list_laws
+from analysis.fitting.laws import LAWS, Power, Saturating, Surge
 from analysis.slow import find_too_slow
 
 POSITIVE = st.floats(1e-6, 1e6)

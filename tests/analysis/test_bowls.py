@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.bowl_curves import Bowl, fit_curve
-from analysis.bowls import Where, find_bottom, is_bowl
+from analysis.optimal.bowls import Where, find_bottom, is_bowl
+from analysis.optimal.curves import Bowl, fit_curve
 
 STEP = np.log(2) / 4
 

@@ -9,21 +9,21 @@ import pandas as pd
 import pytest
 
 from analysis.axes import DAMPING_AXIS, AxisName
-from analysis.damping_words import describe_apart
 from analysis.errors import AnalysisError
 from analysis.figures.album import draw_pictures
 from analysis.figures.edges import compute_edges
 from analysis.figures.losses import compute_losses
 from analysis.figures.outcomes import compute_outcomes
-from analysis.forecast import DampingRecommendation, recommend
+from analysis.forecasting.learning_rate import DampingRecommendation, recommend
 from analysis.grouping import select_trials
 from analysis.groups import find_naive_slope, fit_results, to_json
 from analysis.report import render_report
 from analysis.results import Results, read_results
-from analysis.sentences import headline
 from analysis.simulate import Design, simulate_damping_table, simulate_table
 from analysis.summaries import Fit, GroupFit, Outcome
 from analysis.tables import ResultsError, normalize_table
+from analysis.words.damping import describe_apart
+from analysis.words.sentences import headline
 
 LRS = (0.1, 0.2, 0.4)
 TRUTHS = {

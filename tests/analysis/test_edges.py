@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from scipy import optimize, stats
 
-from analysis.cells import Cells, collect_cells
 from analysis.edge_summaries import Censoring, Edge, Place
 from analysis.edges import bracket_edge, find_edges, find_median_edges
-from analysis.likelihood import bracket_likelihood
-from analysis.medians import fit_medians
+from analysis.fitting.cells import Cells, collect_cells
+from analysis.fitting.likelihood import bracket_likelihood
+from analysis.fitting.medians import fit_medians
 from analysis.simulate import Design, simulate_table
 
 # Nelson 1982, turbine wheels: hours, wheels without a crack, wheels with one.

@@ -323,7 +323,7 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
 def test_drawing_needs_no_window_and_nothing_that_trains() -> None:
     """Making a report loads neither pyplot nor torch, ray or wandb."""
     code = (
-        "import sys, analysis.report, analysis.forecast;"
+        "import sys, analysis.report, analysis.forecasting.learning_rate;"
         "heavy = {'matplotlib.pyplot', 'torch', 'ray', 'wandb', 'rich', 'scaling_sweep'};"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from analysis.bands import law_band, predict_edge
-from analysis.bootstrap import bootstrap_half_width, resample_seeds
-from analysis.cells import collect_cells
 from analysis.checks import check_exponent
 from analysis.edge_summaries import Edge
 from analysis.edges import find_edges, find_median_edges
-from analysis.fitting import fit_laws
-from analysis.laws import LAWS, find_law
-from analysis.likelihood import bracket_likelihood
-from analysis.maximize import Box, Problem, maximize
-from analysis.medians import fit_medians
-from analysis.profiles import compute_profile
+from analysis.fitting.bands import law_band, predict_edge
+from analysis.fitting.bootstrap import bootstrap_half_width, resample_seeds
+from analysis.fitting.cells import collect_cells
+from analysis.fitting.fits import fit_laws
+from analysis.fitting.laws import LAWS, find_law
+from analysis.fitting.likelihood import bracket_likelihood
+from analysis.fitting.maximize import Box, Problem, maximize
+from analysis.fitting.medians import fit_medians
+from analysis.fitting.profiles import compute_profile
 from analysis.simulate import Design, simulate_table
 from analysis.summaries import GroupFit, GroupKey, LawFit
 

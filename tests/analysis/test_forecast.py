@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.bands import law_band
 from analysis.edge_summaries import Censoring
 from analysis.errors import AnalysisError
-from analysis.forecast import recommend, recommend_group, select_group
+from analysis.fitting.bands import law_band
+from analysis.forecasting.learning_rate import recommend, recommend_group, select_group
 from analysis.groups import fit_results
 from analysis.results import Results
 from analysis.summaries import Fit, GroupFit

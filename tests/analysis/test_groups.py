@@ -12,7 +12,6 @@ from scipy import stats
 from analysis.columns import COLUMN_NAMES
 from analysis.criteria import parse_criterion
 from analysis.edge_summaries import Censoring
-from analysis.formatting import group_title
 from analysis.groups import (
     Fit,
     find_naive_slope,
@@ -22,10 +21,11 @@ from analysis.groups import (
     write_fit_json,
 )
 from analysis.results import Results
-from analysis.sentences import describe_setting
 from analysis.simulate import Design, simulate_table
 from analysis.summaries import GroupFit, Outcome
 from analysis.tables import ResultsError, normalize_table
+from analysis.words.formatting import group_title
+from analysis.words.sentences import describe_setting
 
 
 def saturating(b: np.ndarray) -> np.ndarray:

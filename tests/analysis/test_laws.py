@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from analysis.laws import LAWS, Law, Power, Saturating, Surge, effective_batch_size, find_law
+from analysis.fitting.laws import (
+    LAWS,
+    Law,
+    Power,
+    Saturating,
+    Surge,
+    effective_batch_size,
+    find_law,
+)
 
 THETA = {
     "power": [0.7, -2.0],

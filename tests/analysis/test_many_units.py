@@ -5,9 +5,9 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.bowls import find_bottom
 from analysis.edges import bracket_edge, find_edges
-from analysis.optimal import collect_bowl
+from analysis.optimal.bowls import find_bottom
+from analysis.optimal.estimates import collect_bowl
 from analysis.simulate_bowls import BowlDesign, simulate_bowls
 
 VERDICTS = st.lists(st.sampled_from(["stable", "diverged"]), min_size=1, max_size=9)
@@ -37,6 +37,6 @@ def test_many_seeds_are_left_out_in_groups() -> None:
     table = simulate_bowls(lambda b: 0.01 * b, design, np.random.default_rng(1))
     bottom = find_bottom(collect_bowl(table))
 
-    # The interpolation is biased by up to 2 % (analysis/bowls.py), which 200 seeds can see.
+    # The interpolation is biased by up to 2 % (analysis/optimal/bowls.py), which 200 seeds can see.
     assert bottom.low - 0.02 < np.log(0.08) < bottom.high + 0.02
     assert bottom.high - bottom.low < 0.1

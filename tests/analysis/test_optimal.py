@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.bowls import Where
-from analysis.optimal import collect_bowl, find_optimal_lrs
+from analysis.optimal.bowls import Where
+from analysis.optimal.estimates import collect_bowl, find_optimal_lrs
 from analysis.simulate_bowls import BowlDesign, Shape, simulate_bowls, true_optimum
 
 ONE_SIZE = BowlDesign(batch_sizes=(32,))

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.bowls import Where
-from analysis.optimal_laws import collect_optima, fit_optimum, warn_optima
-from analysis.optimal_summaries import OptimalLR
+from analysis.optimal.bowls import Where
+from analysis.optimal.laws import collect_optima, fit_optimum, warn_optima
+from analysis.optimal.summaries import OptimalLR
 from analysis.simulate_bowls import BowlDesign, simulate_bowls
 from analysis.summaries import Outcome
 

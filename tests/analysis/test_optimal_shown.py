@@ -8,19 +8,19 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.bands import predict_edge
 from analysis.edge_summaries import Censoring
 from analysis.figures.album import draw_optima
 from analysis.figures.optimal import bowl_figure, compute_bowls, draw_growth, growth_figure
-from analysis.forecast import recommend_group
+from analysis.fitting.bands import predict_edge
+from analysis.forecasting.learning_rate import recommend_group
 from analysis.groups import fit_results, to_json
-from analysis.optimal_laws import as_group
-from analysis.optimal_words import describe_growth, describe_optimum, find_share
+from analysis.optimal.laws import as_group
 from analysis.report import render_report
 from analysis.results import Results
 from analysis.simulate_bowls import BowlDesign, simulate_bowls
 from analysis.summaries import Fit, GroupFit
 from analysis.tables import normalize_table
+from analysis.words.optimal import describe_growth, describe_optimum, find_share
 
 CLIFF = 0.8
 

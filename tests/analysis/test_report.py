@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from analysis.criteria import Criterion, Kind
-from analysis.formatting import format_rate
 from analysis.groups import fit_results
 from analysis.report import render_report, write_report
 from analysis.report_views import choose_badge, count_failures
 from analysis.results import Results, read_results
-from analysis.sentences import describe_criterion, headline
 from analysis.summaries import Check, Fit, Outcome
 from analysis.sweep_text import find_criterion, find_name, find_question
+from analysis.words.formatting import format_rate
+from analysis.words.sentences import describe_criterion, headline
 from tests.analysis.report_cases import make_group, refuse, simulate_curves, simulate_trials
 
 HOSTILE = "<script>alert('x')</script><img src=//evil.example/x onerror=alert(1)>\"'&"

@@ -11,8 +11,8 @@ from analysis.curvature_table import read_curvature, write_curvature
 from analysis.report import render_report, write_report
 from analysis.results import Results
 from analysis.summaries import Fit
-from analysis.theory_beside import compare_theories
-from analysis.theory_words import MARKS, describe_measurement, theory_claim, theory_sentence
+from analysis.theory.beside import compare_theories
+from analysis.words.theory import MARKS, describe_measurement, theory_claim, theory_sentence
 from tests.analysis.curvature_cases import make_table
 from tests.analysis.report_cases import make_group, simulate_trials
 from tests.analysis.test_report import HOSTILE, SWEEP, Page

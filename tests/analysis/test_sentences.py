@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.criteria import Criterion, Kind, Reference
-from analysis.formatting import format_number, format_rate, group_title
-from analysis.law_words import critical_batch_size, turning_batch_size
-from analysis.sentences import (
+from analysis.summaries import Check, GroupFit, GroupKey, LawFit, NaiveSlope, Outcome, Sensitivity
+from analysis.words.formatting import format_number, format_rate, group_title
+from analysis.words.laws import critical_batch_size, turning_batch_size
+from analysis.words.sentences import (
     OUTCOME_MEANINGS,
     describe_criterion,
     describe_naive_slope,
@@ -19,7 +20,6 @@ from analysis.sentences import (
     describe_trials,
     headline,
 )
-from analysis.summaries import Check, GroupFit, GroupKey, LawFit, NaiveSlope, Outcome, Sensitivity
 from tests.analysis.report_cases import make_group, make_law, refuse, simulate_trials
 
 GROUP = make_group(simulate_trials(num_seeds=2))

@@ -10,8 +10,8 @@ from analysis.curvature_table import CurvatureTable, Matrix, Quantity, ValueRow
 from analysis.figures.album import draw_theories
 from analysis.summaries import GroupFit
 from analysis.theory import Conditions, CurvatureSummary, Measured, edge_of_stability_curve
-from analysis.theory_beside import TheoryComparison, compare_theories, predict_points
-from analysis.theory_words import (
+from analysis.theory.beside import TheoryComparison, compare_theories, predict_points
+from analysis.words.theory import (
     choose_sizes,
     describe_marks,
     describe_measurement,

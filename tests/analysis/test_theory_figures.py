@@ -19,7 +19,7 @@ from analysis.figures.theory import theory_figure
 from analysis.figures.theory_plot import compute_theory
 from analysis.results import Results
 from analysis.summaries import Fit, GroupFit
-from analysis.theory_beside import compare_theories
+from analysis.theory.beside import compare_theories
 from tests.analysis.curvature_cases import make_table
 from tests.analysis.report_cases import make_group, refuse, simulate_trials
 

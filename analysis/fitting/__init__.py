@@ -1,0 +1,1 @@
+"""Laws fitted to edges: likelihood, maximum, profiles, bootstrap, choice among laws."""

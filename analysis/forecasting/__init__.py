@@ -1,0 +1,1 @@
+"""What to set for a batch size that was not measured."""
