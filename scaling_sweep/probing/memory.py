@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 from scaling_sweep.planning import MemoryLaw
 from scaling_sweep.probing.subject import Subject, take_step
 from scaling_sweep.probing.tally import measure_peak
-from scaling_sweep.training.copies import Copies
+from scaling_sweep.training.copies import Copies, Point
 from scaling_sweep.training.engines import LoopEngine, VmapEngine
 from scaling_sweep.training.evaluation import num_evaluated, portion_size
 
@@ -54,16 +54,14 @@ def measure_memory(subject: Subject, engine_name: str, largest: int = _LAST_BATC
     """
     step = _measure_steps(subject, engine_name, largest)
     evaluated = _measure_evaluation(subject, engine_name)
-    copies = subject.copies(1)
-    copy, point = bytes_of_copy(copies), bytes_of_point(copies)
-    stacked = engine_name == "vmap"
-    tried = int(_TRIED * copy) if stacked and subject.spec.engine == "auto" else 0
-    least = max(step.least_per_copy + tried, copy + (evaluated if stacked else 0))
+    size, stacked = size_of_copy(subject), engine_name == "vmap"
+    tried = int(_TRIED * size.whole) if stacked and subject.spec.engine == "auto" else 0
+    least = max(step.least_per_copy + tried, size.whole + (evaluated if stacked else 0))
     return MemoryLaw(
         fixed=step.fixed + stored_bytes(subject) + (0 if stacked else evaluated),
         fixed_per_example=step.fixed_per_example,
-        least_per_copy=least + point,
-        per_copy=step.per_copy + tried + point,
+        least_per_copy=least + size.weights,
+        per_copy=step.per_copy + tried + size.weights,
         per_copy_example=step.per_copy_example,
     )
 
@@ -153,14 +151,36 @@ def stored_bytes(subject: Subject) -> int:
     return num * (_num_bytes(inputs) + _num_bytes(targets)) // len(inputs)
 
 
-def bytes_of_copy(copies: Copies) -> int:
-    """Return what one of stacked copies takes, its optimizer's state included."""
-    return bytes_of_point(copies) + _num_bytes(copies.state) // len(copies)
+@dataclass(frozen=True)
+class CopySize:
+    """What one copy takes in bytes when nothing is computed.
+
+    Attributes:
+        weights: Parameters and buffers.
+        state: The optimizer's state.
+    """
+
+    weights: int
+    state: int
+
+    @property
+    def whole(self) -> int:
+        """All of it."""
+        return self.weights + self.state
 
 
-def bytes_of_point(copies: Copies) -> int:
-    """Return what the weights and buffers of one of stacked copies take."""
-    return (_num_bytes(copies.params) + _num_bytes(copies.buffers)) // len(copies)
+def size_of_copy(subject: Subject) -> CopySize:
+    """Return what a copy takes, found on torch's meta device: nothing but one model is allocated.
+
+    Args:
+        subject: The task and its optimizer.
+
+    Returns:
+        Bytes.
+    """
+    point = Point.of(subject.model().to("meta"))
+    state = subject.rule().init(point.params)
+    return CopySize(_num_bytes(point.params) + _num_bytes(point.buffers), _num_bytes(state))
 
 
 def _num_bytes(values: object) -> int:

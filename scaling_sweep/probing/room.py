@@ -4,15 +4,14 @@ from dataclasses import replace
 
 import torch
 
-from scaling_sweep.memory_free import usable
+from scaling_sweep.memory_free import free_memory, usable
 from scaling_sweep.optimizers.curvature_rule import CurvatureRule
 from scaling_sweep.planning import Basis, MemoryLaw, MemoryRoom, most_together
 from scaling_sweep.probing.memory import (
-    bytes_of_copy,
-    bytes_of_point,
     device_memory,
     evaluated_at_once,
     measure_memory,
+    size_of_copy,
     stored_bytes,
 )
 from scaling_sweep.probing.stacking import obstacle_of
@@ -31,6 +30,8 @@ _PER_WEIGHT = 3
 # Evaluation keeps nothing, but holds inputs and outputs of its widest operation at once: up to
 # 1.45 times what a step keeps of as many examples (measured on the digits CNN).
 _PER_EVALUATED = 1.5
+# Steps are tried with at least so many examples (`scaling_sweep.probing.memory`).
+_PROBED_BATCH = 16
 
 
 def find_room(
@@ -55,7 +56,7 @@ def find_room(
     subject = Subject(sweep, task, device)
     guessed = guess_room(subject, facts, num_bytes)
     wanted = most_together(sweep.spec, facts.max_trials_per_pack)
-    if guessed.holds(wanted, sweep.spec.batch_sizes):
+    if guessed.holds(wanted, sweep.spec.batch_sizes) or not _can_measure(guessed, device):
         return guessed
     try:
         return replace(guessed, laws=_measure_laws(subject), basis=Basis.MEASURED)
@@ -105,16 +106,15 @@ def guess_room(subject: Subject, facts: TaskFacts, num_bytes: int) -> MemoryRoom
 
 
 def _guess_law(subject: Subject, facts: TaskFacts) -> MemoryLaw:
-    copies, rule, saved = subject.copies(1), subject.rule(), facts.saved_per_example
-    copy, point = bytes_of_copy(copies), bytes_of_point(copies)
+    size, rule, saved = size_of_copy(subject), subject.rule(), facts.saved_per_example
     twice = isinstance(rule, CurvatureRule)
-    kept = rule.num_kept * point if isinstance(rule, CurvatureRule) else 0
+    kept = rule.num_kept * size.weights if isinstance(rule, CurvatureRule) else 0
     evaluated = int(_PER_EVALUATED * evaluated_at_once(subject) * saved)
-    moved = 2 * copy + (1 + _PER_WEIGHT) * point + kept
+    moved = 2 * size.whole + (1 + _PER_WEIGHT) * size.weights + kept
     return MemoryLaw(
         fixed=stored_bytes(subject),
         fixed_per_example=0,
-        least_per_copy=max(moved, copy + point + evaluated),
+        least_per_copy=max(moved, size.whole + size.weights + evaluated),
         per_copy=moved,
         per_copy_example=int((_PER_SAVED_TWICE if twice else _PER_SAVED) * saved),
     )
@@ -128,11 +128,19 @@ def _measure_laws(subject: Subject) -> dict[str, MemoryLaw]:
     for item in subject.spec.optimizers:
         own = _with(subject, item)
         rule = own.rule()
-        kind = item.label if isinstance(rule, CurvatureRule) else bytes_of_copy(own.copies(1))
+        kind = item.label if isinstance(rule, CurvatureRule) else size_of_copy(own).state
         if kind not in by_kind:
             by_kind[kind] = measure_memory(own, engine, subject.spec.batch_sizes[-1])
         laws[item.label] = by_kind[kind]
     return laws
+
+
+def _can_measure(guessed: MemoryRoom, device: torch.device) -> bool:
+    """Return whether steps of two copies fit here: a driver may sit on a small machine."""
+    free = device_memory(device) if device.type == "cuda" else free_memory()
+    return free is None or all(
+        law.peak(2, _PROBED_BATCH) < usable(free) for law in guessed.laws.values()
+    )
 
 
 def _takes_turns(subject: Subject) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from analysis.edges import find_edges
-from scaling_sweep.planning import PackLimits, Search, all_trials
+from scaling_sweep.planning import PackLimits, Search, all_trials, forecasting
 from scaling_sweep.planning.cost import StepTime
 from scaling_sweep.planning.evidence import tabulate
 from scaling_sweep.planning.forecasting import Prices, StudyForecast, as_bisection, forecast_study
@@ -42,6 +42,23 @@ def test_a_grid_is_counted_and_its_bisection_costs_a_fraction(study: MakeStudy) 
     wide, narrow = found["5 batch sizes"].precisions[0], found["9 seeds"].precisions[0]
     assert narrow.half_width < grid.precisions[0].half_width  # type: ignore[operator]
     assert wide.half_width is None or wide.half_width > narrow.half_width  # type: ignore[operator]
+
+
+def test_a_grid_and_its_bisection_are_followed_once(
+    study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What two columns of the forecast share is simulated for the first only."""
+    followed: list[Search] = []
+
+    def note(search: Search, *rest: object) -> object:
+        followed.append(search)
+        return simulate_search(search, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(forecasting, "simulate_search", note)
+    found = forecast(study(("sgd",), SIZES[:4], LRS))
+
+    assert list(found) == ["as it is", "5 seeds", "bisection, as fine"]
+    assert [search.spec.seeds for search in followed] == [3, 5]
 
 
 def test_a_bisections_neighbours_are_finer_and_longer(study: MakeStudy) -> None:

@@ -9,9 +9,11 @@ import torch
 from scaling_sweep.memory_room import describe_room, room_here, room_on_cpus, room_on_gpus
 from scaling_sweep.planning import Basis, MemoryRoom
 from scaling_sweep.probing import room as rooms
+from scaling_sweep.probing.memory import CopySize, size_of_copy
 from scaling_sweep.probing.room import find_room, find_room_on, guess_room
 from scaling_sweep.probing.subject import Subject
 from scaling_sweep.spec import LoadedSweep, parse_sweep
+from scaling_sweep.spec.optimizers import OPTIMIZERS
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.preflight import TaskFacts, inspect_task, load_sweep_task
 
@@ -90,6 +92,31 @@ def test_what_does_not_fit_by_a_guess_is_measured() -> None:
     assert room.laws["sgd"].per_copy < room.laws["adam"].per_copy
     assert room.laws["adam"] is room.laws["adamw"]
     assert 1 < room.most_copies("adam", 128) < facts.max_trials_per_pack
+
+
+def test_nothing_is_tried_that_would_not_fit_here(
+    monkeypatch: pytest.MonkeyPatch, unmeasured: None
+) -> None:
+    """A driver on a machine smaller than the workers' keeps to the guess."""
+    monkeypatch.setattr(rooms, "free_memory", lambda: 4 * MIB)
+    sweep, task, facts = looked_at(parsed())
+
+    assert find_room(sweep, task, facts, 64 * MIB).basis is Basis.GUESS
+
+
+def test_the_size_of_a_copy_is_counted_without_making_it() -> None:
+    """For every optimizer weights, buffers and state are as many bytes as in a real copy."""
+    task = "{name: digits_mlp, args: {width: 8, norm: batch}}"
+    sweep, built, _ = looked_at(parsed(task, f"[{', '.join(OPTIMIZERS)}]"))
+
+    for optimizer in sweep.spec.optimizers:
+        subject = Subject(sweep, built, CPU, optimizer)
+        copies = subject.copies(1)
+        weights = [*copies.params.values(), *copies.buffers.values()]
+        state = [value for values in copies.state.values() for value in values.values()]
+        assert size_of_copy(subject) == CopySize(
+            sum(value.nbytes for value in weights), sum(value.nbytes for value in state)
+        )
 
 
 def test_a_task_that_cannot_be_measured_is_guessed() -> None:

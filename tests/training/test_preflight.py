@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from scaling_sweep.errors import UserError
 from scaling_sweep.spec import LoadedSweep
 from scaling_sweep.tasks.task import Task
+from scaling_sweep.training import choosing
 from scaling_sweep.training.preflight import inspect_task, load_sweep_task, time_packs
 from tests.run_cases import tiny_sweep
 from tests.training.cases import batchnorm_net, make_spec, net_task
@@ -116,6 +117,21 @@ def test_the_probe_times_packs_of_different_sizes() -> None:
     sizes = {(point.num_trials, point.batch_size) for point in points}
     assert sizes == {(1, 2), (6, 2), (1, 64), (6, 64)}
     assert all(0 < point.seconds_per_step < 1 for point in points)
+
+
+def test_what_the_choice_of_an_engine_timed_is_not_timed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A step of two copies takes twice what the faster engine's probe says of one."""
+    monkeypatch.setattr(
+        choosing._Probe,
+        "seconds_per_copy",
+        lambda probe: 3.0 if probe._engine.name == "vmap" else 2.0,
+    )
+    spec = make_spec(batch_sizes=(2,), engine="auto")
+    points = time_packs(spec, net_task(), spec.optimizers[0], 6)
+
+    assert {point.num_trials: point.seconds_per_step for point in points} == {1: 3.0, 2: 4.0}
 
 
 def test_inspecting_leaves_the_global_generator_alone() -> None:
