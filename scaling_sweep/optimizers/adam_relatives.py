@@ -13,6 +13,7 @@ from scaling_sweep.optimizers.rule import (
     UpdateRule,
     damping_state,
     decayed,
+    per_copy,
     zeros_like,
 )
 
@@ -52,13 +53,16 @@ def nadam(
     def weight(num_steps: Tensor) -> Tensor:
         return beta1 * (1 - _NADAM_HALF * _NADAM_BASE ** (num_steps * momentum_decay))
 
+    def shares(num_steps: Tensor, product: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mu, next_mu = weight(num_steps), weight(num_steps + 1)
+        product = product.double() * mu
+        return product, next_mu / (1 - product * next_mu), (1 - mu) / (1 - product)
+
     def update(grads: Parameters, state: State, params: Parameters) -> tuple[Parameters, State]:
         grads = decayed(grads, params, weight_decay)
         num_steps, now = _count(state), state["momentum"]["product"]
         first, second = _moments(grads, state, beta1, beta2)
-        mu, next_mu = weight(num_steps), weight(num_steps + 1)
-        product = now.double() * mu
-        of_mean, of_grad = next_mu / (1 - product * next_mu), (1 - mu) / (1 - product)
+        product, of_mean, of_grad = shares(num_steps, now)
         root, damping = (1 - beta2**num_steps).sqrt(), state[DAMPING][VALUE]
         direction = {
             n: -(of_mean.to(g.dtype) * first[n] + of_grad.to(g.dtype) * g)
@@ -70,7 +74,20 @@ def nadam(
             "momentum": {"product": product.to(now.dtype)},
         }
 
-    return UpdateRule(init, update)
+    def move(params: Parameters, grads: Parameters, state: State, lr: Tensor) -> None:
+        grads = decayed(grads, params, weight_decay)
+        num_steps, now = _count_in_place(state), state["momentum"]["product"]
+        product, of_mean, of_grad = shares(num_steps, now)
+        now.copy_(product)
+        root = (1 - beta2**num_steps).sqrt()
+        eps, rate = root * state[DAMPING][VALUE], root * lr
+        for name, param in params.items():
+            first, second = _move_moments(name, grads[name], state, beta1, beta2)
+            ahead = first * per_copy(rate * of_mean, param)
+            ahead.addcmul_(grads[name], per_copy(rate * of_grad, param))
+            param.addcdiv_(ahead, second.sqrt().add_(per_copy(eps, param)), value=-1)
+
+    return UpdateRule(init, update, move)
 
 
 def radam(
@@ -93,14 +110,17 @@ def radam(
     """
     longest = 2 / (1 - beta2) - 1
 
+    def rectify(num_steps: Tensor) -> tuple[Tensor, Tensor]:
+        power = beta2**num_steps
+        length = longest - 2 * num_steps * power / (1 - power)
+        shares = (length - 4) * (length - 2) / ((longest - 4) * (longest - 2))
+        rectified = (shares * longest / length * (1 - power)).clamp(min=0).sqrt()
+        return length > _RADAM_LEAST_LENGTH, rectified
+
     def update(grads: Parameters, state: State, params: Parameters) -> tuple[Parameters, State]:
         grads, num_steps = decayed(grads, params, weight_decay), _count(state)
         first, second = _moments(grads, state, beta1, beta2)
-        power, damping = beta2**num_steps, state[DAMPING][VALUE]
-        length = longest - 2 * num_steps * power / (1 - power)
-        trusted = length > _RADAM_LEAST_LENGTH
-        shares = (length - 4) * (length - 2) / ((longest - 4) * (longest - 2))
-        rectified = (shares * longest / length * (1 - power)).clamp(min=0).sqrt()
+        (trusted, rectified), damping = rectify(num_steps), state[DAMPING][VALUE]
         unbias = -1 / (1 - beta1**num_steps)
         direction = {
             n: (unbias.to(mean.dtype) * mean)
@@ -109,7 +129,17 @@ def radam(
         }
         return direction, _counted(state, num_steps, first, second)
 
-    return UpdateRule(partial(_init, eps=eps), update)
+    def move(params: Parameters, grads: Parameters, state: State, lr: Tensor) -> None:
+        grads, num_steps = decayed(grads, params, weight_decay), _count_in_place(state)
+        (trusted, rectified), damping = rectify(num_steps), state[DAMPING][VALUE]
+        rate = torch.where(trusted, rectified, 1.0) * lr / (1 - beta1**num_steps)
+        for name, param in params.items():
+            first, second = _move_moments(name, grads[name], state, beta1, beta2)
+            root = second.sqrt().add_(per_copy(damping, param))
+            root = torch.where(per_copy(trusted, param) > 0, root, 1.0)
+            param.addcmul_(torch.div(first, root, out=root), per_copy(rate, param), value=-1)
+
+    return UpdateRule(partial(_init, eps=eps), update, move)
 
 
 def adamax(
@@ -143,7 +173,18 @@ def adamax(
         direction = {n: unbias.to(mean.dtype) * mean / largest[n] for n, mean in first.items()}
         return direction, _counted(state, num_steps, first, largest)
 
-    return UpdateRule(init, update)
+    def move(params: Parameters, grads: Parameters, state: State, lr: Tensor) -> None:
+        grads, num_steps = decayed(grads, params, weight_decay), _count_in_place(state)
+        rate = lr / (1 - beta1**num_steps)
+        for name, param in params.items():
+            grad, largest = grads[name], state["second"][name].mul_(beta2)
+            first = state["first"][name].mul_(beta1).add_(grad, alpha=1 - beta1)
+            floor = grad.abs().add_(eps)
+            torch.maximum(largest, floor, out=largest)
+            step = torch.div(first, largest, out=floor)
+            param.addcmul_(step, per_copy(rate, param), value=-1)
+
+    return UpdateRule(init, update, move)
 
 
 def _init(params: Parameters, eps: float) -> State:
@@ -159,6 +200,19 @@ def _init(params: Parameters, eps: float) -> State:
 def _count(state: State) -> Tensor:
     """Return the number of this step, in float64: its powers are subtracted from each other."""
     return state["count"]["num_steps"].double() + 1
+
+
+def _count_in_place(state: State) -> Tensor:
+    """Count this step of stacked copies and return its number, in float64 as ``_count`` does."""
+    return state["count"]["num_steps"].add_(1).double()
+
+
+def _move_moments(
+    name: str, grad: Tensor, state: State, beta1: float, beta2: float
+) -> tuple[Tensor, Tensor]:
+    """Take a gradient of stacked copies into both moments, in place."""
+    first = state["first"][name].mul_(beta1).add_(grad, alpha=1 - beta1)
+    return first, state["second"][name].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
 
 
 def _means(grads: Parameters, state: State, beta1: float) -> dict[str, Tensor]:

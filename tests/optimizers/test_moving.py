@@ -28,6 +28,13 @@ CASES: list[tuple[str, Mapping[str, float | str]]] = [
     ("adagrad", {"lr_decay": 0.3, "eps": 1e-2, "weight_decay": 0.1}),
     ("adadelta", {}),
     ("adadelta", {"rho": 0.5, "eps": 1e-2, "weight_decay": 0.1}),
+    ("nadam", {}),
+    ("nadam", {"beta1": 0.5, "beta2": 0.9, "eps": 1e-2, "momentum_decay": 0.1}),
+    ("nadam", {"weight_decay": 0.1}),
+    ("radam", {}),
+    ("radam", {"beta1": 0.5, "beta2": 0.9, "eps": 1e-2, "weight_decay": 0.1}),
+    ("adamax", {}),
+    ("adamax", {"beta1": 0.5, "beta2": 0.9, "eps": 1e-2, "weight_decay": 0.1}),
     ("cauchy", {}),
     ("slq", {}),
 ]
