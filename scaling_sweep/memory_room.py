@@ -1,8 +1,10 @@
 """What memory lets the packs of a run be: decided once, for the place where they will train."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_sweep.clusters import Capacity, Place, find_cluster
@@ -111,6 +113,22 @@ def describe_room(room: MemoryRoom | None, spec: SweepSpec) -> dict[str, Any]:
         return {}
     sizes = [asdict(size) for size in room.sizes(spec.batch_sizes)]
     return {"memory": {"pack_bytes": room.num_bytes, "basis": str(room.basis), "packs": sizes}}
+
+
+def read_room(environment: Path) -> dict[str, Any]:
+    """Return what an earlier run decided, for one that has nothing left to train.
+
+    Args:
+        environment: The run folder's ``environment.json``, which need not be there.
+
+    Returns:
+        As ``describe_room`` gave it.
+    """
+    try:
+        told = json.loads(environment.read_text())
+    except (OSError, ValueError):
+        return {}
+    return {key: told[key] for key in ("memory",) if isinstance(told, dict) and key in told}
 
 
 def room_here(

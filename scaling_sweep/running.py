@@ -19,7 +19,7 @@ from scaling_sweep.clusters import (
     find_cluster,
 )
 from scaling_sweep.environment import describe_environment
-from scaling_sweep.memory_room import describe_room, room_of_run
+from scaling_sweep.memory_room import describe_room, read_room, room_of_run
 from scaling_sweep.planning import (
     MemoryRoom,
     Pack,
@@ -142,7 +142,8 @@ def run_sweep(
             for line in facts.warnings:
                 display.on_warning(line)
             folder.write_bytes(folder.sweep, sweep.text.encode())
-            environment = describe_environment()
+            here = describe_environment()
+            environment = here | read_room(folder.environment)
             folder.write_environment(environment)
             complete = not search_for(sweep.spec, rows, facts).next_packs()
             if not complete or _unmeasured(sweep.spec, folder):
@@ -152,7 +153,7 @@ def run_sweep(
                 capacity = reach_ray()
                 display.on_stage("looking at memory")
                 room = room_of_run(sweep, task, facts, capacity, cluster)
-                environment |= describe_room(room, sweep.spec)
+                environment = here | describe_room(room, sweep.spec)
                 folder.write_environment(environment)
                 search = search_for(sweep.spec, rows, facts, capacity, room)
                 packs = search.next_packs()
