@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from scaling_sweep.optimizers.adam import adamw
-from scaling_sweep.optimizers.rule import Parameters, State, UpdateRule
+from scaling_sweep.optimizers.rule import Parameters, State, UpdateRule, per_copy
 
 # Newton and Schulz's quintic, as Jordan tuned it; torch's default.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
@@ -39,6 +39,8 @@ def muon(
         The rule; for matrices the same as ``torch.optim.Muon``, with Nesterov's momentum.
     """
     others = adamw(weight_decay=weight_decay)
+    assert others.move is not None
+    others_move = others.move
 
     def init(params: Parameters) -> State:
         matrices, rest = _split(params, params)
@@ -58,8 +60,7 @@ def muon(
         }
         if not rest:
             return direction, {_MATRICES: velocity}
-        inner = {key.removeprefix(_OTHERS): v for key, v in state.items() if key != _MATRICES}
-        moved, after = others.update(rest, inner, params)
+        moved, after = others.update(rest, _inner(state), params)
         direction |= {n: others_share * value for n, value in moved.items()}
         # In the parameters' order: copies of a pack are matched by it.
         direction = {n: direction[n] for n in params}
@@ -68,27 +69,47 @@ def muon(
             **{_OTHERS + moment: values for moment, values in after.items()},
         }
 
-    return UpdateRule(init, update)
+    def move(params: Parameters, grads: Parameters, state: State, lr: Tensor) -> None:
+        matrices, rest = _split(params, grads, stacked=True)
+        for name, grad in matrices.items():
+            velocity = state[_MATRICES][name].lerp_(grad, 1 - momentum)
+            ahead = _orthogonal(torch.lerp(grad, velocity, momentum), int(ns_steps))
+            param = params[name].mul_(1 - per_copy(lr, grad) * weight_decay)
+            param.addcmul_(ahead, per_copy(lr, grad), value=-_stretch(grad))
+        if rest:
+            own = {name: params[name] for name in rest}
+            others_move(own, rest, _inner(state), others_share * lr)
+
+    return UpdateRule(init, update, move)
 
 
-def _split(params: Parameters, values: Parameters) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _split(
+    params: Parameters, values: Parameters, *, stacked: bool = False
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Part values by whether their parameter is a matrix."""
-    matrices = {name: value for name, value in values.items() if params[name].dim() == 2}
+    num_dims = 2 + stacked
+    matrices = {name: value for name, value in values.items() if params[name].dim() == num_dims}
     return matrices, {name: value for name, value in values.items() if name not in matrices}
+
+
+def _inner(state: State) -> State:
+    """Return AdamW's part of the state."""
+    return {key.removeprefix(_OTHERS): v for key, v in state.items() if key != _MATRICES}
 
 
 def _stretch(matrix: Tensor) -> float:
     """Return the factor that lets wide and tall matrices change alike."""
-    return math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
+    return math.sqrt(max(1.0, matrix.shape[-2] / matrix.shape[-1]))
 
 
 def _orthogonal(matrix: Tensor, num_steps: int) -> Tensor:
-    """Bring a matrix's singular values near 1: between about 0.7 and 1.2 after five steps."""
-    tall = matrix.shape[0] > matrix.shape[1]
+    """Bring singular values near 1: between about 0.7 and 1.2 after five steps; of stacks too."""
+    tall = matrix.shape[-2] > matrix.shape[-1]
     wide = matrix.to(torch.bfloat16)
     wide = wide.mT if tall else wide
-    wide = wide / wide.norm().clamp(min=_EPS)
+    wide = wide / wide.norm(dim=(-2, -1), keepdim=True).clamp(min=_EPS)
+    add = torch.addmm if wide.dim() == 2 else torch.baddbmm
     for _ in range(num_steps):
         gram = wide @ wide.mT
-        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=_B, alpha=_C), wide, beta=_A)
+        wide = add(wide, add(gram, gram, gram, beta=_B, alpha=_C), wide, beta=_A)
     return (wide.mT if tall else wide).to(matrix.dtype)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scaling_sweep.optimizers import making
 from scaling_sweep.optimizers.making import make_rule
+from scaling_sweep.optimizers.rule import move_copies
 from scaling_sweep.spec import OPTIMIZERS
 
 NUM_STEPS = 50
@@ -205,6 +206,35 @@ def test_a_rule_moves_parameters_as_torch_does(
     assert all((expected[name] - start[name]).abs().max() > far for name in start)
     tolerance = max(tolerance, PEER_ROUNDING.get(case.name, 0.0))
     torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
+
+
+@each_case
+def test_copies_are_moved_in_place_as_torch_moves_each(case: Case) -> None:
+    """Fifty noisy steps of three stacked copies end where ``torch.optim`` takes each of them."""
+    rule = make_rule(case.name, case.hyperparameters)
+    assert rule.move is not None
+    singles = [first_params(seed=seed) for seed in range(3)]
+    stacked = {n: torch.stack([params[n] for params in singles]) for n in singles[0]}
+    begin = [rule.init(params) for params in singles]
+    state = {
+        moment: {n: torch.stack([one[moment][n] for one in begin]) for n in begin[0][moment]}
+        for moment in begin[0]
+    }
+    peers = [case.peer(params.values()) for params in singles]
+    for step in range(NUM_STEPS):
+        grads = [gradient(params, 100 * row + step) for row, params in enumerate(singles)]
+        stacked_grads = {n: torch.stack([grad[n] for grad in grads]) for n in grads[0]}
+        move_copies(rule, stacked, stacked_grads, state, torch.full((3,), LR, dtype=torch.float64))
+        for params, own, peer in zip(singles, grads, peers, strict=True):
+            for name, grad in own.items():
+                params[name].grad = grad
+            peer.step()
+
+    # Muon rounds to 8 bits, in an order that stacking changes for matrices as small as these.
+    tolerance = 5e-3 if case.name == "muon" else PEER_ROUNDING.get(case.name, 1e-12)
+    for row, params in enumerate(singles):
+        alone = {n: value[row] for n, value in stacked.items()}
+        torch.testing.assert_close(alone, params, rtol=0, atol=tolerance)
 
 
 @each_case
