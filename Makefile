@@ -17,6 +17,8 @@ ALONE := analysis tests/analysis/test_results.py tests/analysis/test_report.py \
 # What a file's tests share is made once. Not by groups: pytest-xdist 3.8 silently ignores them under
 # pytest 9.2 (pytest-xdist#1386).
 BY_FILE := --dist loadfile --no-loadscope-reorder
+# Files with such tests: importing the others takes each process 10 s.
+marked = $$(grep -rl --include='test_*.py' 'mark\.$(1)' tests)
 # One thread per process: tests and packs run side by side.
 export OMP_NUM_THREADS ?= 1
 
@@ -48,8 +50,8 @@ test: lint  ## Lint, then every test that takes seconds
 	$(BIN)/python -m pytest -q -n 2 -m 'not slow' $(ARGS)
 
 test-slow: $(INSTALLED)  ## The tests that take longer: real Ray, faults, simulations, a browser
-	$(BIN)/python -m pytest -q -n 2 $(BY_FILE) -m 'slow and not alone' tests $(ARGS)
-	$(BIN)/python -m pytest -q -m alone $$(grep -rl --include='test_*.py' mark.alone tests) $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 $(BY_FILE) -m 'slow and not alone' $(call marked,slow) $(ARGS)
+	$(BIN)/python -m pytest -q -m alone $(call marked,alone) $(ARGS)
 
 test-analysis: $(ANALYSIS_INSTALLED)  ## The half that reads rows, in an environment without torch, Ray and W&B
 	$(ANALYSIS_BIN)/python -c 'import importlib.util as u, sys; sys.exit([m for m in ("torch", "ray", "wandb") if u.find_spec(m)] or 0)'

@@ -13,9 +13,17 @@ if TYPE_CHECKING:
     from scaling_sweep.clusters import Capacity
 
 
+# Files whose tests take longest of those that start no Ray.
+LONGEST = ("test_compiled.py", "test_vision.py", "test_damping.py", "test_memory.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that processes that share the tests end together."""
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+    def rank(item: pytest.Item) -> int:
+        return 0 if item.get_closest_marker("ray") else 1 if item.path.name in LONGEST else 2
+
+    items.sort(key=lambda item: (rank(item), str(item.path)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from scaling_sweep import __version__
+from scaling_sweep import __version__, running
 from scaling_sweep.cli import COMMANDS, main
+from scaling_sweep.clusters import Capacity
 from scaling_sweep.spec import OPTIMIZERS
 from scaling_sweep.tasks.builtin import BUILTIN_TASKS
 from tests.run_cases import SWEEP, made_up_result, tiny_packs, tiny_sweep
@@ -124,9 +126,15 @@ def test_tasks_are_listed_for_programs_too() -> None:
     ids=["missing", "empty", "binary", "key", "optimizer", "task", "args", "import"],
 )
 def test_a_sweep_file_with_a_mistake_is_one_line(
-    tmp_path: Path, command: str, content: bytes | None, expected: str
+    tmp_path: Path,
+    command: str,
+    content: bytes | None,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever is wrong with a sweep file, one line names the file and what to mend."""
+    # Ray starts while the task is looked at.
+    monkeypatch.setattr(running, "connected", lambda *_, **__: nullcontext(Capacity(1, 0)))
     path = tmp_path / "x.yaml"
     if content is not None:
         path.write_bytes(content)
@@ -142,7 +150,6 @@ def test_a_folder_is_no_sweep_file(tmp_path: Path, command: str) -> None:
     assert "folder" in refused(command, tmp_path) or "directory" in refused(command, tmp_path)
 
 
-@pytest.mark.slow
 def test_plan_says_what_would_run(tmp_path: Path) -> None:
     """Packs, trials, steps and examples are those of the grid; nothing is run."""
     path = tmp_path / "tiny.yaml"
