@@ -114,13 +114,16 @@ class Answer:
         return self.laws[0] if self.laws else None
 
 
-def answer_edges(rows: pd.DataFrame, edges: tuple[Edge, ...], expected: Expected) -> Answer:
+def answer_edges(
+    rows: pd.DataFrame, edges: tuple[Edge, ...], expected: Expected, *, kept_only: bool = False
+) -> Answer:
     """Fit the laws and hold their exponent against the predicted one, or say why not.
 
     Args:
         rows: Trials of one group.
         edges: Their edges, one for each seed and place.
         expected: What is predicted.
+        kept_only: Whether laws that the data rule out are left out, because nobody will read them.
 
     Returns:
         The answer.
@@ -130,7 +133,7 @@ def answer_edges(rows: pd.DataFrame, edges: tuple[Edge, ...], expected: Expected
     laws: tuple[LawFit, ...] = ()
     fitted = refused is None
     if fitted:
-        laws = fit_laws(usable.edges, usable.num_examples)
+        laws = fit_laws(usable.edges, usable.num_examples, kept_only=kept_only)
         refused = refuse_laws(laws, usable.edges, expected.axis)
     laws = laws if refused is None else ()
     kept = [law for law in laws if law.kept]

@@ -132,7 +132,11 @@ def _profile(solution: _Solution) -> Profile:
 
 
 def fit_laws(
-    edges: Sequence[Edge], num_examples: int | None = None, *, bootstrap: bool = True
+    edges: Sequence[Edge],
+    num_examples: int | None = None,
+    *,
+    bootstrap: bool = True,
+    kept_only: bool = False,
 ) -> tuple[LawFit, ...]:
     """Fit every law that the edges can bear, best AICc first.
 
@@ -140,16 +144,23 @@ def fit_laws(
         edges: Brackets of one group.
         num_examples: Size of the data when batches are drawn without replacement, else None.
         bootstrap: Whether intervals are the hull with the bootstrap over seeds.
+        kept_only: Whether laws that the data rule out are left out: their intervals take as long
+            as those that count.
 
     Returns:
         The fits; laws with too few batch sizes are missing. Whether they should be believed is
         not asked here, see :mod:`analysis.refusals`.
     """
-    return fit_cells(collect_cells(edges), num_examples, bootstrap=bootstrap)
+    cells = collect_cells(edges)
+    return fit_cells(cells, num_examples, bootstrap=bootstrap, kept_only=kept_only)
 
 
 def fit_cells(
-    cells: Cells, num_examples: int | None = None, *, bootstrap: bool = True
+    cells: Cells,
+    num_examples: int | None = None,
+    *,
+    bootstrap: bool = True,
+    kept_only: bool = False,
 ) -> tuple[LawFit, ...]:
     """Fit every law to brackets that may count more or less, best AICc first.
 
@@ -158,6 +169,7 @@ def fit_cells(
             point, counted w times, is a normal observation of variance ``sigma^2/w``.
         num_examples: Size of the data when batches are drawn without replacement, else None.
         bootstrap: Whether intervals are the hull with the bootstrap over seeds.
+        kept_only: Whether laws that the data rule out are left out.
 
     Returns:
         The fits, see :func:`fit_laws`.
@@ -172,6 +184,7 @@ def fit_cells(
     fits = [
         _summarize(solution, keep, num_examples, bootstrap=bootstrap)
         for solution, keep in zip(solutions, kept, strict=True)
+        if keep or not kept_only
     ]
     return tuple(sorted(fits, key=lambda fit: (fit.aicc, fit.name)))
 

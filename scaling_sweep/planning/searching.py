@@ -149,7 +149,8 @@ def measure_precision(measured: tuple[Measurement, ...]) -> float | None:
     rows = tabulate(measured).assign(sampling="replacement", num_examples=None)
     axis = AXES[AxisName.LR if measured[0].damping is None else AxisName.DAMPING]
     # What the exponent is held against does not move its interval.
-    answer = answer_edges(rows, find_edges(rows, axis), Expected(None, MARGIN, axis))
+    expected = Expected(None, MARGIN, axis)
+    answer = answer_edges(rows, find_edges(rows, axis), expected, kept_only=True)
     if answer.refused is not None or answer.exponent_ci is None:
         return None
     low, high = answer.exponent_ci

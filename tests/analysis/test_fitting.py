@@ -278,6 +278,20 @@ def test_prediction_spans_all_kept_laws() -> None:
     assert band.median.tolist() == law_band(group, laws[0], size).median.tolist()
 
 
+def test_laws_that_are_ruled_out_can_be_left_out() -> None:
+    """Those that are kept are the very same fits, intervals included."""
+    edges = simulate_edges(0)
+    every, kept = fit_laws(edges), fit_laws(edges, kept_only=True)
+
+    assert 0 < len(kept) < len(every)
+    for found, fit in zip(kept, (law for law in every if law.kept), strict=True):
+        assert (found.name, found.exponent_ci, found.exponent_ci90) == (
+            fit.name,
+            fit.exponent_ci,
+            fit.exponent_ci90,
+        )
+
+
 def test_prediction_at_the_full_batch_is_the_plateau() -> None:
     """Drawn without replacement, the full batch has no noise: a plateau, and no power law."""
     design = Design(batch_sizes=(16, 32, 64, 128, 256, 512, 900))
