@@ -1,11 +1,14 @@
 """The drill does what it says, and its page holds what it found."""
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,15 +90,23 @@ def test_tables_are_compared_row_for_row(tmp_path: Path) -> None:
         check_equal(finished(tmp_path / "d", [*halves, packs[1]], {}), undisturbed)
 
 
-class Prepared(Ground):
-    """A ground whose undisturbed sweep is trained on this process's Ray instead of its own."""
+class Finished(Study):
+    """A drill's study that is run to its end on this process's Ray instead of its own."""
 
-    def undisturbed(self, num_packs: int = 6) -> Study:
-        """Return a sweep of that size that has run undisturbed."""
-        study = self.study("undisturbed", num_packs)
-        sweep = load_sweep(study.folder / "x.yaml")
-        assert run_sweep(sweep, study.out, "local", Silent()).complete
-        return study
+    def finish(self) -> None:
+        """Run the sweep to its end, whatever is there already."""
+        sweep = load_sweep(self.folder / "x.yaml")
+        assert run_sweep(sweep, self.out, "local", Silent()).complete
+
+
+class Prepared(Ground):
+    """A ground of such studies: only runs that are killed start a Ray."""
+
+    def study(self, name: str, num_packs: int = 6, **options: Any) -> Study:  # noqa: ANN401
+        """Return a new sweep."""
+        made = super().study(name, num_packs, **options)
+        shutil.rmtree(made.folder)
+        return Finished(**{one.name: getattr(made, one.name) for one in fields(made)})
 
 
 @pytest.mark.ray

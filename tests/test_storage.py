@@ -13,6 +13,7 @@ from pathlib import Path
 import fsspec
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 
 from analysis.errors import AnalysisError, StoreError
@@ -23,12 +24,15 @@ from scaling_sweep import holding
 from scaling_sweep.cli import main
 from scaling_sweep.errors import UserError
 from scaling_sweep.holding import OwnerFile
+from scaling_sweep.planning import plan_packs
 from scaling_sweep.rows import rows_of_failure, rows_of_result
 from scaling_sweep.running import run_sweep
 from scaling_sweep.serving.page import LivePage, State
 from scaling_sweep.spec import load_sweep
 from scaling_sweep.store import RunFolder
+from scaling_sweep.tasks.digits import digits_mlp
 from scaling_sweep.tracking.publishing import publish_run
+from scaling_sweep.training.pack import train_pack
 from scaling_sweep.watching import RunReader
 from tests.run_cases import SWEEP, Silent, made_up_result, tiny_packs
 
@@ -173,8 +177,14 @@ def test_a_killed_run_goes_on_in_its_bucket(s3: Path, tmp_path: Path) -> None:
     killed.wait()
     kept = {path.name: at_s for path, at_s in RunFolder(s3).list_parts()}
     assert len(kept) < 5
-    for folder in (s3, tmp_path / "disk"):
-        assert run_sweep(load_sweep(sweep), folder, "local", Silent()).complete
+    loaded = load_sweep(sweep)
+    assert run_sweep(loaded, s3, "local", Silent()).complete
+    torch.set_num_threads(1)  # as a worker has
+    task, disk = digits_mlp(width=4), RunFolder(tmp_path / "disk")
+    with disk.opened():
+        for pack in plan_packs(loaded.spec, num_examples=task.num_examples):
+            disk.write_part(rows_of_result(train_pack(pack, loaded.spec, task)))
+        disk.assemble(loaded.text, {})
 
     after = {path.name: at_s for path, at_s in RunFolder(s3).list_parts()}
     assert kept.items() <= after.items()

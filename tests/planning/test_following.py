@@ -100,9 +100,9 @@ def test_whether_a_prediction_holds_does_not_matter_to_when_it_stops() -> None:
 
 @pytest.mark.slow
 def test_an_interval_that_was_waited_for_covers_the_truth_as_often_as_it_says() -> None:
-    """With seeds added until ±0.1, at least 22 of 25 simulated truths are covered."""
+    """With seeds added until ±0.1, at least 11 of 12 simulated truths are covered."""
     covered = 0
-    for salt in range(25):
+    for salt in range(12):
         world = SimulatedEdges(lambda size: 1.1 / (1 + 30 / size), salt=salt)
         search = Search(study(precision=0.1, seeds=4, max_seeds=64))
         done = simulate_search(search, world.answer, lambda pack: 1.0)
@@ -111,4 +111,4 @@ def test_an_interval_that_was_waited_for_covers_the_truth_as_often_as_it_says() 
         low, high = group.exponent_ci or (math.nan, math.nan)
         assert high - low <= 0.2
         covered += low <= 1 <= high
-    assert covered >= 22
+    assert covered >= 11

@@ -25,7 +25,6 @@ LARGE_MODELS = [
     "vgg11_bn",
     "alexnet",
     "wrn_16_4",
-    "resnet50",
 ]
 
 
