@@ -27,8 +27,8 @@ def draw_edges(plot: EdgePlot, axes: Axes) -> None:
     _draw_guides(plot, axes)
     labels: set[str] = set()
     for curve in plot.curves:
-        own = marks[curve.lr].color if curve.lr in marks and curve.reported else None
-        _draw_law(curve, axes, own, labels)
+        held = curve.reported and curve.lr is not None
+        _draw_law(curve, axes, marks[curve.lr].color if held else None, labels)
     _draw_brackets(plot, axes)
     points.draw_points(plot.points, marks, plot.y_range, axes)
     canvas.style_axes(axes, _name_x(plot.group), f"{axis.edge}, {axis.symbol}")

@@ -16,7 +16,7 @@ from matplotlib.text import Text
 
 from analysis.edge_summaries import Censoring
 from analysis.figures.album import draw_pictures
-from analysis.figures.canvas import new_figure, render_svg, save_figure, tick_values
+from analysis.figures.canvas import LAW_COLORS, new_figure, render_svg, save_figure, tick_values
 from analysis.figures.edges import compute_edges, edge_figure
 from analysis.figures.files import save_figures
 from analysis.figures.losses import compute_losses, loss_figure
@@ -262,6 +262,16 @@ def test_svg_is_the_same_each_time_and_asks_for_nothing() -> None:
     assert svg == render_svg(edge_figure(GROUP))
     attributes = [value for node in ET.fromstring(svg).iter() for value in node.attrib.values()]
     assert not [value for value in attributes if "http" in value and "purl.org" not in value]
+
+
+def test_laws_have_the_colours_of_their_names() -> None:
+    """The law of the headline too: black is for what was measured."""
+    (axes,) = edge_figure(GROUP).axes
+    drawn = {str(line.get_label()): line.get_color() for line in axes.get_lines()}
+
+    for name in ("saturating", "surge", "power"):
+        (color,) = [color for label, color in drawn.items() if label.startswith(f"{name}, ")]
+        assert color == LAW_COLORS[name]
 
 
 def test_text_in_a_figure_stays_text() -> None:
