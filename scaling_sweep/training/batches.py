@@ -1,6 +1,7 @@
 """The sequence of batches of each seed, with or without replacement or freshly drawn."""
 
 import itertools
+import weakref
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -141,7 +142,10 @@ class Batches:
     def _serve(self, places: tuple[int, ...]) -> None:
         """Tell the workers whose batches to look up; who has stopped stays so."""
         if self._serving is None:
-            self._found: Iterator[Found] = look_up(self._task, self._order(), self._device)
+            # Through a proxy: in a cycle of references the loader would end only when it is
+            # collected, its queues before it, and wait 5 s for each of its workers (torch 2.15).
+            order = Batches._order(weakref.proxy(self))
+            self._found: Iterator[Found] = look_up(self._task, order, self._device)
         elif not set(places) <= set(self._serving):
             raise ValueError("A seed that was left out has stopped; draw all seeds every time.")
         self._serving = places

@@ -10,7 +10,8 @@ from scaling_sweep.training.copies import Copies, Point, point_of, stack_points
 from scaling_sweep.training.engines import LoopEngine, VmapEngine
 from tests.training.cases import make_spec, net_task, train_only
 
-LINEAR = frozenset({"0.weight", "2.weight", "4.weight"})
+# The last layer has ten outputs: its columns are no whole lines of the cache.
+LINEAR = frozenset({"0.weight", "2.weight"})
 
 
 def digits_copies(optimizer: str) -> Copies:
@@ -66,7 +67,7 @@ class Flattening(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(4, 3)
+        self.linear = nn.Linear(4, 16)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Add a share of all weights to what the layer makes."""
