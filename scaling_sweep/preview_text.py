@@ -114,8 +114,8 @@ def format_memory(memory: PackMemory) -> str:
     bounded = {size: most for size, most in least.items() if most < memory.wanted}
     if bounded:
         return f"{_bounds(bounded)} ({place})"
-    copies = "1 copy fits" if memory.wanted == 1 else f"{memory.wanted} copies fit"
-    return f"{copies} at every B ({place})"
+    copies = "1 copy" if memory.wanted == 1 else f"{memory.wanted} copies"
+    return f"enough for {copies}, the most in a pack, at every B ({place})"
 
 
 def _bounds(most: Mapping[int, int]) -> str:

@@ -128,7 +128,9 @@ def test_a_bound_is_said_in_words() -> None:
         "perhaps not one copy at B = 512, write resources: {micro_batch: auto} "
         "(2 GiB a pack; measured)"
     )
-    assert format_memory(free) == "50 copies fit at every B (2 GiB a pack; measured)"
+    assert format_memory(free) == (
+        "enough for 50 copies, the most in a pack, at every B (2 GiB a pack; measured)"
+    )
 
 
 def memory_of(sizes: Sequence[tuple[str, int, int]]) -> PackMemory:
