@@ -164,7 +164,8 @@ def point_of(copies: Copies, row: int) -> Point:
 
 def _rows(values: Tensors, rows: Tensor) -> Tensors:
     def picked(value: Tensor) -> Tensor:
-        if value.dim() == 3 and value.mT.is_contiguous():  # `index_select` would turn it back
+        # `index_select` would turn it back; a single row or column lies both ways and stays.
+        if value.dim() == 3 and not value.is_contiguous() and value.mT.is_contiguous():
             return value.mT.index_select(0, rows).mT
         return value.index_select(0, rows)
 
