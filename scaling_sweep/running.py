@@ -156,18 +156,22 @@ def run_sweep(
                 environment = here | describe_room(room, sweep.spec)
                 folder.write_environment(environment)
                 search = search_for(sweep.spec, rows, facts, capacity, room)
-                packs = search.next_packs()
-                display.on_plan(packs, len(done))
-                tracker.on_plan(packs, rows)
+                _tell_plan(search.next_packs(), rows, display, tracker)
                 complete = _train(sweep, folder, search, capacity, display, tracker)
             else:
-                display.on_plan((), len(done))
-                tracker.on_plan((), rows)
+                _tell_plan((), rows, display, tracker)
         rows = folder.assemble(sweep.text, environment)
     if sweep.spec.bisection is not None:
         for line in describe_widening(sweep.spec, read_measurements(rows)):
             display.on_warning(line)
     return RunOutcome(folder, rows, len(rows) - len(done), complete)
+
+
+def _tell_plan(
+    packs: Sequence[Pack], rows: pd.DataFrame, display: RunDisplay, tracker: Tracker
+) -> None:
+    display.on_plan(packs, len(measured_trials(rows)))
+    tracker.on_plan(packs, rows)
 
 
 def _reaching_ray(

@@ -78,3 +78,27 @@ class Flattening(nn.Module):
 def test_a_model_that_needs_its_weights_row_by_row_is_looped() -> None:
     """The probe takes a step with weights that lie otherwise, so no pack fails later."""
     assert train_only(make_spec(engine="auto"), net_task(Flattening)).engine == "loop"
+
+
+@pytest.mark.parametrize("num_outputs", [16, 48, 128])
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+def test_where_a_copy_lies_does_not_round_turned_weights(num_outputs: int, batch_size: int) -> None:
+    """Permuted and fewer copies have the same outputs and gradients, to the bit."""
+    generator = torch.Generator().manual_seed(num_outputs + batch_size)
+    weights = torch.randn(12, num_outputs, 27, generator=generator)
+    inputs = torch.randn(12, batch_size, 27, generator=generator)
+    together = _products(weights, inputs)
+    for num_copies in (2, 7, 12):
+        rows = torch.randperm(12, generator=generator)[:num_copies]
+        for whole, part in zip(together, _products(weights[rows], inputs[rows]), strict=True):
+            assert torch.equal(whole[rows], part)
+
+
+def _products(weights: Tensor, inputs: Tensor) -> tuple[Tensor, ...]:
+    """Return outputs of stacked linear layers whose weights are turned, and all gradients."""
+    copies = Copies({"w": weights}, {}, {}, torch.ones(len(weights)))
+    copies.turn({"w"})
+    turned = copies.params["w"].requires_grad_()
+    inputs = inputs.clone().requires_grad_()
+    outputs = torch.func.vmap(nn.functional.linear)(inputs, turned)
+    return (outputs, *torch.autograd.grad(outputs.square().sum(), (turned, inputs)))
