@@ -11,6 +11,7 @@ from scaling_sweep.optimizers.rule import (
     damping_state,
     decayed,
     per_copy,
+    square_root,
     zeros_like,
 )
 
@@ -50,7 +51,7 @@ def adagrad(eps: float = 1e-10, lr_decay: float = 0.0, weight_decay: float = 0.0
         state["count"]["num_steps"].add_(1)
         for name, param in params.items():
             total = state["sum"][name].addcmul_(grads[name], grads[name])
-            step = total.sqrt().add_(per_copy(damping, param)).reciprocal_().mul_(grads[name])
+            step = square_root(total).add_(per_copy(damping, param)).reciprocal_().mul_(grads[name])
             param.addcmul_(step, per_copy(rate, param), value=-1)
 
     return UpdateRule(init, update, move)

@@ -15,6 +15,7 @@ from scaling_sweep.optimizers.rule import (
     damping_state,
     decayed,
     per_copy,
+    square_root,
     zeros_like,
 )
 
@@ -120,7 +121,7 @@ def _adam_move(
         # Not lerp_: slower on a CPU (measured, LOG 2026-11-21).
         first = state["first"][name].mul_(beta1).add_(grad, alpha=1 - beta1)
         second = state["second"][name].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        step = second.sqrt().add_(per_copy(eps, param))
+        step = square_root(second).add_(per_copy(eps, param))
         param.addcmul_(torch.div(first, step, out=step), per_copy(rate, param), value=-1)
 
 

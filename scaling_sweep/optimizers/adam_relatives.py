@@ -14,6 +14,7 @@ from scaling_sweep.optimizers.rule import (
     damping_state,
     decayed,
     per_copy,
+    square_root,
     zeros_like,
 )
 
@@ -85,7 +86,7 @@ def nadam(
             first, second = _move_moments(name, grads[name], state, beta1, beta2)
             ahead = first * per_copy(rate * of_mean, param)
             ahead.addcmul_(grads[name], per_copy(rate * of_grad, param))
-            param.addcdiv_(ahead, second.sqrt().add_(per_copy(eps, param)), value=-1)
+            param.addcdiv_(ahead, square_root(second).add_(per_copy(eps, param)), value=-1)
 
     return UpdateRule(init, update, move)
 
@@ -135,7 +136,7 @@ def radam(
         rate = torch.where(trusted, rectified, 1.0) * lr / (1 - beta1**num_steps)
         for name, param in params.items():
             first, second = _move_moments(name, grads[name], state, beta1, beta2)
-            root = second.sqrt().add_(per_copy(damping, param))
+            root = square_root(second).add_(per_copy(damping, param))
             root = torch.where(per_copy(trusted, param) > 0, root, 1.0)
             param.addcmul_(torch.div(first, root, out=root), per_copy(rate, param), value=-1)
 

@@ -11,6 +11,7 @@ from scaling_sweep.optimizers.rule import (
     damping_state,
     decayed,
     per_copy,
+    square_root,
     zeros_like,
 )
 
@@ -43,7 +44,7 @@ def rmsprop(alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0.0) -
         for name, param in params.items():
             grad = grads[name]
             second = state["second"][name].mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
-            step = second.sqrt().add_(per_copy(damping, param)).reciprocal_().mul_(grad)
+            step = square_root(second).add_(per_copy(damping, param)).reciprocal_().mul_(grad)
             param.addcmul_(step, per_copy(lr, param), value=-1)
 
     return UpdateRule(init, update, move)

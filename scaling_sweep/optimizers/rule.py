@@ -74,6 +74,26 @@ def per_copy(numbers: Tensor, like: Tensor) -> Tensor:
     return numbers.view(-1, *[1] * (like.dim() - 1)).to(like.dtype)
 
 
+def square_root(values: Tensor) -> Tensor:
+    """Return ``√values`` to a rounding or two, as fast for zeros and tiny numbers as for any.
+
+    On a CPU torch gives square roots to MKL's vector library, which takes 5 times as long for
+    zeros and 30 times for subnormal numbers (measured, LOG 2026-11-21); second moments of units
+    that never fire are such numbers.
+
+    Args:
+        values: At least 0, of any shape.
+
+    Returns:
+        A new tensor, laid out as ``values``.
+
+    Example:
+        >>> square_root(torch.tensor([0.0, 4.0, torch.inf]))
+        tensor([0., 2., inf])
+    """
+    return values.sqrt() if values.is_cuda else values.rsqrt().reciprocal_()
+
+
 def zeros_like(params: Parameters) -> dict[str, Tensor]:
     """Return zeros of each parameter's shape, the usual first value of a moment."""
     return {name: torch.zeros_like(value) for name, value in params.items()}

@@ -1,5 +1,6 @@
 """The fast form of each rule does what its defining form does."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from scaling_sweep.optimizers.curvature_rule import CurvatureRule
 from scaling_sweep.optimizers.making import make_rule
-from scaling_sweep.optimizers.rule import UpdateRule, move_copies
+from scaling_sweep.optimizers.rule import UpdateRule, move_copies, square_root
 
 CASES: list[tuple[str, Mapping[str, float | str]]] = [
     ("sgd", {}),
@@ -77,3 +78,22 @@ def test_moving_in_place_equals_the_pure_rule(
     assert expected.keys() == actual.keys()
     for key, value in expected.items():
         torch.testing.assert_close(actual[key], value, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_square_roots_are_right_from_zero_to_the_largest(dtype: torch.dtype) -> None:
+    """Zero, subnormal, ordinary and huge numbers have the root that Python finds in double precision."""
+    kind = torch.finfo(dtype)
+    numbers = [0.0, kind.smallest_normal / 64, kind.smallest_normal, 1e-30, 0.3, 2.0, kind.max / 3]
+    values = torch.tensor(numbers, dtype=dtype)
+    expected = [math.sqrt(value) for value in values.tolist()]
+    found = square_root(values)
+    torch.testing.assert_close(
+        found, torch.tensor(expected, dtype=dtype), rtol=2 * kind.eps, atol=0
+    )
+
+
+def test_square_roots_lie_as_what_they_are_of() -> None:
+    """Roots of a turned matrix lie column by column too, as the moments they are added to."""
+    values = torch.rand(3, 4, 5).mT.contiguous().mT
+    assert square_root(values).stride() == values.stride()
