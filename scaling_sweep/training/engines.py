@@ -5,7 +5,6 @@ may do. The loop takes any model; vmap none that branches on data or draws rando
 """
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -26,6 +25,7 @@ from scaling_sweep.training.curvature import (
 from scaling_sweep.training.portions import WholeBatch
 from scaling_sweep.training.products import StackedProducts
 from scaling_sweep.training.randomness import forked_generators
+from scaling_sweep.training.recording import Playback
 from scaling_sweep.training.treatment import PLAIN_TREATMENT, Loss, Treatment
 
 # Any number does: it makes the evaluation of a model that never stops drawing a fixed function.
@@ -97,6 +97,7 @@ class VmapEngine:
         self.refresh_every = rule.refresh_every if isinstance(rule, CurvatureRule) else None
         self.attention, self.products = StackedAttention(), StackedProducts()
         self.turned: frozenset[str] | None = None  # not known before the first step
+        self._playback = Playback(self._step)
         self._objectives = vmap(self._objective)
         self._losses = vmap(self._evaluation, in_dims=(0, 0, None, None))
 
@@ -126,24 +127,32 @@ class VmapEngine:
         number: int = 0,
     ) -> Tensor:
         """Move every copy once, in place, and return its loss before the move."""
-        self._treatment.set_mode(self._model, training=True)
         copies.turn(self.turned or frozenset())
-        params = {name: value.detach().requires_grad_() for name, value in copies.params.items()}
         due, device = due_rule(self._rule, number), copies.lr.device
-        products = nullcontext() if due else self.products.of_stack(len(copies), device)
-        whole = WholeBatch()
-        with self._treatment.computing(device), products:
-            for some, labels, share in self._treatment.portions(inputs, targets, dim=1):
-                with twice_differentiable(due):
-                    losses, buffers = self._forward(params, copies.buffers, some, labels)
-                # Copies share nothing, so the gradient of the sum is each copy's own, NaN or not.
-                grads = differentiate(losses.sum(), params, twice=due is not None)
-                copies.buffers.update(buffers)
-                whole.add(losses, grads, share)
+        with self._treatment.computing(device):
             if due is not None:
-                whole.grads = refresh(due, params, whole.grads, copies.state)
+                return self._step(copies, inputs, targets, due)
+            with self.products.of_stack(len(copies), device):
+                return self._playback.take(copies, inputs, targets)
+
+    def _step(
+        self, copies: Copies, inputs: Tensor, targets: Tensor, due: CurvatureRule | None = None
+    ) -> Tensor:
+        self._treatment.set_mode(self._model, training=True)
+        params = {name: value.detach().requires_grad_() for name, value in copies.params.items()}
+        whole = WholeBatch()
+        for some, labels, share in self._treatment.portions(inputs, targets, dim=1):
+            with twice_differentiable(due):
+                losses, buffers = self._forward(params, copies.buffers, some, labels)
+            # Copies share nothing, so the gradient of the sum is each copy's own, NaN or not.
+            grads = differentiate(losses.sum(), params, twice=due is not None)
+            copies.buffers.update(buffers)
+            whole.add(losses, grads, share)
+        if due is not None:
+            whole.grads = refresh(due, params, whole.grads, copies.state)
         if self.turned is None:  # on a CPU, where it was measured
-            self.turned = lie_turned(whole.grads) if device.type == "cpu" else frozenset()
+            on_cpu = copies.lr.device.type == "cpu"
+            self.turned = lie_turned(whole.grads) if on_cpu else frozenset()
         with torch.no_grad():
             clipped = self._treatment.clip(whole.grads)
             move_copies(self._rule, copies.params, clipped, copies.state, copies.lr)

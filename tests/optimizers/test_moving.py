@@ -82,7 +82,7 @@ def test_moving_in_place_equals_the_pure_rule(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_square_roots_are_right_from_zero_to_the_largest(dtype: torch.dtype) -> None:
-    """Zero, subnormal, ordinary and huge numbers have the root that Python finds in double precision."""
+    """Zero, subnormal, ordinary and huge numbers have the root that Python finds."""
     kind = torch.finfo(dtype)
     numbers = [0.0, kind.smallest_normal / 64, kind.smallest_normal, 1e-30, 0.3, 2.0, kind.max / 3]
     values = torch.tensor(numbers, dtype=dtype)
