@@ -10,7 +10,7 @@ from scaling_sweep.errors import UserError
 
 
 def train_missing_starts(order: WorkerOrder, seeds: Sequence[int]) -> dict[int, bytes]:
-    """Train the starts of some seeds on one worker, all in one pack.
+    """Train the starts of some seeds on one worker, together as far as memory suffices.
 
     Args:
         order: The sweep and where its task lies.
@@ -20,7 +20,8 @@ def train_missing_starts(order: WorkerOrder, seeds: Sequence[int]) -> dict[int, 
         The points as bytes, by seed.
 
     Raises:
-        UserError: If the recipe diverges.
+        UserError: If the recipe diverges, memory does not suffice for one copy, or the worker is
+            lost or takes too long.
     """
     resources = order.spec.resources
 

@@ -1,17 +1,18 @@
-"""Out of memory: a pack is halved and goes on, a batch is cut where the sweep file allows it."""
+"""Out of memory: work is halved and goes on, a batch is cut where the sweep file allows it."""
 
 import gc
 import traceback
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 
-from scaling_sweep.planning import Pack
+from scaling_sweep.planning import Pack, Trial
 from scaling_sweep.training.records import PackResult, TrialRecord
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 # How allocators other than torch's on a GPU say it; torch 2.15 with glibc, oneDNN and cuBLAS.
 _SIGNS = (
     "not enough memory",
@@ -53,13 +54,73 @@ class _Shortage:
     reason: str
 
 
+@dataclass(frozen=True)
+class WhatFits(Generic[Item, T]):
+    """What was done where memory did not always suffice for all at once.
+
+    Attributes:
+        results: One of each part, in the order of the items.
+        waiting: Items that were not done: not even one fits. Empty where all are.
+        reason: What the allocator said last; empty where memory sufficed.
+    """
+
+    results: tuple[T, ...]
+    waiting: tuple[Item, ...]
+    reason: str
+
+
+def do_what_fits(
+    items: Sequence[Item],
+    work: Callable[[tuple[Item, ...]], Generator[int, None, T]],
+    cut: Callable[[], bool] = lambda: False,
+) -> Generator[int, None, WhatFits[Item, T]]:
+    """Do some work, in parts where memory does not suffice for the whole.
+
+    What has been found to fit is kept for the rest.
+
+    Args:
+        items: What is worked on; memory grows with their number.
+        work: Does some of them, from the beginning; it gives the word back now and then.
+        cut: Makes the work on a single item smaller and says whether it could.
+
+    Yields:
+        What the work does.
+
+    Returns:
+        The results, and the items that do not fit.
+
+    Example:
+        >>> def add(items):
+        ...     yield 0
+        ...     if len(items) > 2:
+        ...         raise MemoryError("no room")
+        ...     return sum(items)
+        >>> run_through(do_what_fits([1, 2, 3, 4, 5], add))
+        WhatFits(results=(3, 7, 5), waiting=(), reason='no room')
+    """
+    waiting, results, most, reason = tuple(items), [], len(items), ""
+    while waiting:
+        part = waiting[:most]
+        outcome = yield from _attempt(work(part))
+        if not isinstance(outcome, _Shortage):
+            results.append(outcome)
+            waiting = waiting[most:]
+            continue
+        reason = outcome.reason
+        if len(part) > 1:
+            most = (len(part) + 1) // 2
+        elif not cut():
+            break  # those that wait are as large
+    return WhatFits(tuple(results), waiting, reason)
+
+
 def train_what_fits(
     pack: Pack, train: Train, micro_batch: int | None = None, *, may_cut: bool = False
 ) -> Generator[int, None, PackResult]:
     """Train a pack, in parts where memory does not suffice for the whole.
 
     A part begins anew with the same seeds and batches, so that it ends where it would have ended
-    in the whole pack. What has been found to fit is kept for the rest.
+    in the whole pack.
 
     Args:
         pack: The trials.
@@ -73,25 +134,32 @@ def train_what_fits(
     Returns:
         One record per trial; ``failed`` where not even one copy fits.
     """
-    waiting, results, most = list(pack.trials), [], len(pack.trials)
-    reason = ""
-    while waiting:
-        part = Pack(tuple(waiting[:most]), pack.num_steps)
-        outcome = yield from _attempt(train(part, micro_batch))
-        if isinstance(outcome, PackResult):
-            results.append(outcome)
-            waiting = waiting[most:]
-            continue
-        reason = outcome.reason
-        if most > 1:
-            most = (part.num_trials + 1) // 2
-        elif may_cut and (micro_batch or pack.batch_size) > 1:
-            micro_batch = ((micro_batch or pack.batch_size) + 1) // 2
-        else:
-            break  # those that wait are as large
-    text = _describe(reason, pack.batch_size, may_cut=may_cut)
-    lost = [TrialRecord.of_failure(trial.trial_id, text) for trial in waiting]
-    return _joined(pack, results, lost)
+
+    def work(trials: tuple[Trial, ...]) -> Generator[int, None, PackResult]:
+        return train(Pack(trials, pack.num_steps), micro_batch)
+
+    def cut() -> bool:
+        nonlocal micro_batch
+        whole = micro_batch or pack.batch_size
+        if not may_cut or whole == 1:
+            return False
+        micro_batch = (whole + 1) // 2
+        return True
+
+    done = yield from do_what_fits(pack.trials, work, cut)
+    text = _describe(done.reason, pack.batch_size, may_cut=may_cut)
+    lost = [TrialRecord.of_failure(trial.trial_id, text) for trial in done.waiting]
+    return _joined(pack, done.results, lost)
+
+
+def run_through(work: Generator[int, None, T]) -> T:
+    """Let some work go on whenever it gives the word back, and return its result."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as finished:
+            result: T = finished.value
+            return result
 
 
 def _attempt(work: Generator[int, None, T]) -> Generator[int, None, T | _Shortage]:

@@ -2,7 +2,7 @@
 
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import torch
 
@@ -16,6 +16,7 @@ from scaling_sweep.training.copies import Point, point_of, stack_points
 from scaling_sweep.training.evaluation import Evaluator, untrained_engine
 from scaling_sweep.training.pack import initial_model
 from scaling_sweep.training.randomness import derive_seed
+from scaling_sweep.training.shortage import do_what_fits, run_through
 
 
 def train_starts(
@@ -23,7 +24,8 @@ def train_starts(
 ) -> dict[int, Point]:
     """Train the sweep's recipe from initialisation for each seed.
 
-    The result is a function of (sweep seed, seed) only.
+    The result is a function of (sweep seed, seed) only. Where memory does not suffice for all of
+    them at once, they are trained in parts.
 
     Args:
         spec: The sweep, whose ``start`` is a recipe.
@@ -35,12 +37,29 @@ def train_starts(
         The trained point of each seed, with the optimizer's state.
 
     Raises:
-        UserError: If the recipe diverges for a seed.
+        UserError: If the recipe diverges for a seed, or memory does not suffice for one copy.
         ValueError: If the sweep starts at initialisation.
     """
     if not isinstance(spec.start, TrainedStart):
         raise ValueError("The sweep starts at initialisation; there is nothing to train.")
-    recipe, device = spec.start, device or torch.device("cpu")
+    recipe, where = spec.start, device or torch.device("cpu")
+
+    def train(some: tuple[int, ...]) -> Generator[int, None, dict[int, Point]]:
+        return _train_stack(spec, task, recipe, some, where)
+
+    done = run_through(do_what_fits(seeds, train))
+    if done.waiting:
+        raise UserError(
+            f"start: out of memory with one copy at batch size {recipe.batch_size} "
+            f"({done.reason}); write a smaller batch_size there, or take a smaller model"
+        )
+    return {seed: point for points in done.results for seed, point in points.items()}
+
+
+def _train_stack(
+    spec: SweepSpec, task: Task, recipe: TrainedStart, seeds: Sequence[int], device: torch.device
+) -> Generator[int, None, dict[int, Point]]:
+    """Train seeds that memory suffices for, or raise what the allocator says; yield the steps."""
     rule = make_rule(recipe.optimizer.name, recipe.optimizer.hyperparameters)
     models = {seed: initial_model(task, spec, seed).to(device) for seed in seeds}
     points = [Point.of(models[seed]) for seed in seeds]
@@ -58,6 +77,7 @@ def train_starts(
     for step in range(recipe.steps):
         inputs, targets = batches.draw(seeds)
         engine.step(copies, inputs, targets, [seed + step for seed in noise], step)
+        yield step + 1
     _refuse_diverged(seeds, before, evaluator.losses(copies, engine).tolist())
     return {seed: point_of(copies, row) for row, seed in enumerate(seeds)}
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from scaling_sweep.errors import UserError
 from tests.driver.cases import Study, assert_same_rows
 
 pytestmark = [
@@ -53,3 +54,19 @@ def test_a_pack_that_eats_memory_fails_alone(
     eating.unlink()
 
     assert_only_64_failed(study, "memory")
+
+
+def test_a_start_that_eats_memory_is_one_line(
+    run: Callable[[], tuple[int, int]], study: Study
+) -> None:
+    """The worker that trains the starts is refused memory, and whoever runs is told what to do."""
+    study.rewrite(
+        "engine: vmap",
+        "engine: vmap\nresources: {memory_gib: 1.5}\n"
+        "start: {steps: 5, optimizer: sgd, lr: 0.05, batch_size: 32}",
+    )
+    study.tell("eat", 32)
+
+    with pytest.raises(UserError, match="start: out of memory with one copy at batch size 32"):
+        run()
+    assert not list(study.out.rglob("seed-*.pt"))
