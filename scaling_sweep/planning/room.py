@@ -8,6 +8,9 @@ from scaling_sweep.spec import OptimizerSpec, SweepSpec
 
 # A search begins with so many trials of a unit at once (`scaling_sweep.planning.bisection`).
 _FIRST_PROBES = 3
+# While a batch is drawn the one before lies there, its seed's and what is laid out for the copy
+# (`scaling_sweep.training.batches`).
+_BATCHES_WHILE_DRAWING = 3
 
 
 class Basis(StrEnum):
@@ -21,18 +24,25 @@ class Basis(StrEnum):
 class MemoryLaw:
     """Peak memory of a pack of K copies at batch size B, in bytes: an estimate.
 
-    ``fixed + B · fixed_per_example + K · max(least_per_copy, per_copy + B · per_copy_example)``
+    ``fixed + M · fixed_per_example + K · max(least_per_copy, per_copy + batch)``, where
+    ``batch = max(M · per_copy_example + (B - M) · drawn_per_example, 3 · B · drawn_per_example)``
+    and M of the examples are computed at once, all of them where no ``micro_batch`` cuts the batch:
+    its inputs lie in memory as a whole even then, its activations a portion at a time.
 
     Attributes:
         fixed: Whatever the pack.
         fixed_per_example: Activations of a copy, where copies take turns (loop engine).
         least_per_copy: Of a copy while the optimizer moves it, or while it is evaluated.
         per_copy: Weights, moments and gradients, at the end of the forward pass.
-        per_copy_example: Activations, where copies go together (vmap engine).
+        per_copy_example: Activations, where copies go together (vmap engine), and inputs.
+        drawn_per_example: Inputs and targets.
 
     Example:
-        >>> MemoryLaw(100, 0, 50, 30, 2).peak(num_copies=2, batch_size=20)
-        240
+        >>> law = MemoryLaw(100, 0, 50, 30, 5, 1)
+        >>> law.peak(num_copies=2, batch_size=20)
+        360
+        >>> law.peak(num_copies=2, batch_size=20, micro_batch=4)
+        280
     """
 
     fixed: int
@@ -40,26 +50,32 @@ class MemoryLaw:
     least_per_copy: int
     per_copy: int
     per_copy_example: int
+    drawn_per_example: int
 
-    def peak(self, num_copies: int, batch_size: int) -> int:
+    def peak(self, num_copies: int, batch_size: int, micro_batch: int | None = None) -> int:
         """Return the estimated peak in bytes."""
-        return (
-            self.fixed + batch_size * self.fixed_per_example + num_copies * self._copy(batch_size)
-        )
+        at_once = min(batch_size, micro_batch or batch_size)
+        shared = self.fixed + at_once * self.fixed_per_example
+        return shared + num_copies * self._copy(batch_size, at_once)
 
-    def most_copies(self, num_bytes: int, batch_size: int) -> int:
+    def most_copies(self, num_bytes: int, batch_size: int, micro_batch: int | None = None) -> int:
         """Return how many copies fit into so much memory."""
-        room = num_bytes - self.fixed - batch_size * self.fixed_per_example
-        return max(0, room // max(1, self._copy(batch_size)))
+        at_once = min(batch_size, micro_batch or batch_size)
+        room = num_bytes - self.fixed - at_once * self.fixed_per_example
+        return max(0, room // max(1, self._copy(batch_size, at_once)))
 
     def largest_batch(self, num_bytes: int) -> int:
-        """Return the largest batch of a single copy that fits."""
-        per_example = max(1, self.fixed_per_example + self.per_copy_example)
+        """Return the largest batch of a single copy that fits, computed as a whole."""
+        drawing = _BATCHES_WHILE_DRAWING * self.drawn_per_example
+        per_example = max(1, self.fixed_per_example + max(self.per_copy_example, drawing))
         largest = (num_bytes - self.fixed - self.per_copy) // per_example
         return max(0, largest) if self.peak(1, 1) <= num_bytes else 0
 
-    def _copy(self, batch_size: int) -> int:
-        return max(self.least_per_copy, self.per_copy + batch_size * self.per_copy_example)
+    def _copy(self, batch_size: int, at_once: int) -> int:
+        waiting = (batch_size - at_once) * self.drawn_per_example
+        drawing = _BATCHES_WHILE_DRAWING * batch_size * self.drawn_per_example
+        batch = max(at_once * self.per_copy_example + waiting, drawing)
+        return max(self.least_per_copy, self.per_copy + batch)
 
 
 @dataclass(frozen=True)
@@ -88,7 +104,7 @@ class MemoryRoom:
         micro_batch: Examples of a copy computed at once; None for whole batches.
 
     Example:
-        >>> law = MemoryLaw(100, 0, 50, 30, 2)
+        >>> law = MemoryLaw(100, 0, 50, 30, 2, 0)
         >>> MemoryRoom(1000, {"sgd": law}, Basis.MEASURED).most_copies("sgd", 20)
         12
     """
@@ -100,8 +116,7 @@ class MemoryRoom:
 
     def most_copies(self, optimizer: str, batch_size: int) -> int:
         """Return how many copies fit; 0 where not even one is expected to."""
-        at_once = min(batch_size, self.micro_batch or batch_size)
-        return self.laws[optimizer].most_copies(self.num_bytes, at_once)
+        return self.laws[optimizer].most_copies(self.num_bytes, batch_size, self.micro_batch)
 
     def sizes(self, batch_sizes: Iterable[int]) -> tuple[PackSize, ...]:
         """Return what fits of every optimizer at each of some batch sizes, in that order."""

@@ -22,8 +22,8 @@ _MAX_PROBED_BYTES = 2**30
 # Evaluation keeps nothing for a backward pass, so its peak is a straight line from the beginning.
 _EVALUATED = 16
 # To choose its engine a pack takes steps with all its copies stacked, and with up to four of them
-# in turn: half of a pack of eight.
-_TRIED = 1.5
+# in turn: half of a pack of eight. What is recorded of its steps is tried on a twin of all copies.
+_TRIED, _TWIN = 1.5, 1.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ def measure_memory(subject: Subject, engine_name: str, largest: int = _LAST_BATC
 
     A pack holds the points where its seeds begin, and while it chooses its engine the copies it
     tries that on. Small batches take less than the portions of the data that are evaluated.
+    What a stacked step holds while it is recorded is left out: 64 MiB at most, once a pack
+    (``scaling_sweep.training.recording``), out of the reserve that a budget leaves.
 
     Args:
         subject: The task.
@@ -55,7 +57,7 @@ def measure_memory(subject: Subject, engine_name: str, largest: int = _LAST_BATC
     step = _measure_steps(subject, engine_name, largest)
     evaluated = _measure_evaluation(subject, engine_name)
     size, stacked = size_of_copy(subject), engine_name == "vmap"
-    tried = int(_TRIED * size.whole) if stacked and subject.spec.engine == "auto" else 0
+    tried = int((_TRIED if subject.spec.engine == "auto" else _TWIN) * size.whole) * stacked
     least = max(step.least_per_copy + tried, size.whole + (evaluated if stacked else 0))
     return MemoryLaw(
         fixed=step.fixed + stored_bytes(subject) + (0 if stacked else evaluated),
@@ -63,6 +65,7 @@ def measure_memory(subject: Subject, engine_name: str, largest: int = _LAST_BATC
         least_per_copy=least + size.weights,
         per_copy=step.per_copy + tried + size.weights,
         per_copy_example=step.per_copy_example,
+        drawn_per_example=example_bytes(subject),
     )
 
 
@@ -146,9 +149,12 @@ def stored_bytes(subject: Subject) -> int:
     task = subject.task
     if task.exact_loss is not None:
         return 0
-    num = min(num_evaluated(task), task.num_examples or _LAST_BATCH)
-    inputs, targets = subject.batch()
-    return num * (_num_bytes(inputs) + _num_bytes(targets)) // len(inputs)
+    return min(num_evaluated(task), task.num_examples or _LAST_BATCH) * example_bytes(subject)
+
+
+def example_bytes(subject: Subject) -> int:
+    """Return what inputs and targets of one example take, as the model gets them."""
+    return sum(_num_bytes(part[0]) for part in subject.batch())
 
 
 @dataclass(frozen=True)

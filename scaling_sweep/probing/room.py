@@ -10,6 +10,7 @@ from scaling_sweep.planning import Basis, MemoryLaw, MemoryRoom, most_together
 from scaling_sweep.probing.memory import (
     device_memory,
     evaluated_at_once,
+    example_bytes,
     measure_memory,
     size_of_copy,
     stored_bytes,
@@ -117,6 +118,7 @@ def _guess_law(subject: Subject, facts: TaskFacts) -> MemoryLaw:
         least_per_copy=max(moved, size.whole + size.weights + evaluated),
         per_copy=moved,
         per_copy_example=int((_PER_SAVED_TWICE if twice else _PER_SAVED) * saved),
+        drawn_per_example=example_bytes(subject),
     )
 
 

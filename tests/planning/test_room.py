@@ -16,18 +16,18 @@ from tests.planning.conftest import MakeStudy
 from tests.planning.worlds import World, resume
 
 # A copy takes 10 bytes and 1 more for each example, beside 100 whatever the pack.
-LAW = MemoryLaw(100, 0, 12, 10, 1)
+LAW = MemoryLaw(100, 0, 12, 10, 1, 0)
 
 
 def room(num_bytes: int, micro_batch: int | None = None) -> MemoryRoom:
     """Return room for packs of sgd and adam, which takes three times as much."""
-    adam = MemoryLaw(100, 0, 36, 30, 3)
+    adam = MemoryLaw(100, 0, 36, 30, 3, 0)
     return MemoryRoom(num_bytes, {"sgd": LAW, "adam": adam}, Basis.MEASURED, micro_batch)
 
 
 def test_the_largest_that_fits_does_and_one_more_does_not() -> None:
     """The inverse of the law agrees with the law, in copies and in examples."""
-    law = MemoryLaw(1000, 7, 300, 200, 11)
+    law = MemoryLaw(1000, 7, 300, 200, 11, 2)
     space = 50_000
     copies, batch = law.most_copies(space, 20), law.largest_batch(space)
 
@@ -76,11 +76,25 @@ def test_a_trial_that_does_not_fit_is_planned_alone(study: MakeStudy) -> None:
 
 
 def test_portions_of_a_batch_count_where_a_batch_is_cut() -> None:
-    """With micro-batches of 8 a batch of 64 takes what one of 8 takes."""
+    """With micro-batches of 8 a batch of 64 has the activations of one of 8."""
     cut = room(1000, micro_batch=8)
 
     assert cut.most_copies("sgd", 64) == room(1000).most_copies("sgd", 8) == 900 // 18
     assert cut.most_copies("sgd", 4) == room(1000).most_copies("sgd", 4)
+
+
+def test_inputs_count_for_the_whole_of_a_batch_that_is_cut() -> None:
+    """Inputs of 2 bytes lie there for all 64 examples, activations of 20 for 8 of them."""
+    law = MemoryLaw(fixed=100, fixed_per_example=0, least_per_copy=12, per_copy=10,
+                    per_copy_example=20, drawn_per_example=2)  # fmt: skip
+    cut = MemoryRoom(1000, {"sgd": law}, Basis.MEASURED, micro_batch=8)
+
+    step = 10 + 8 * 20 + (64 - 8) * 2
+    while_drawing = 10 + 3 * 64 * 2
+    assert law.peak(1, 64, micro_batch=8) == 100 + max(step, while_drawing)
+    assert cut.most_copies("sgd", 64) == 900 // while_drawing
+    assert cut.most_copies("sgd", 16) == 900 // (10 + 8 * 20 + 8 * 2)
+    assert law.most_copies(1000, 8, micro_batch=8) == law.most_copies(1000, 8)
 
 
 @pytest.mark.parametrize("num_bytes", [150, 400, 10**9])
