@@ -1,9 +1,11 @@
 """A study whose task misbehaves as told, and the rows that an undisturbed run of it leaves."""
 
+import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -143,6 +145,11 @@ class Study:
         packs = plan_packs(spec, num_examples=task.num_examples)
         results = [rows_of_result(train_pack(pack, spec, task, starts)).results for pack in packs]
         return pd.concat(results)
+
+    def memory(self) -> dict[str, Any]:
+        """Return what was decided of memory, as the run's metadata say."""
+        told: dict[str, Any] = json.loads((self.out / "environment.json").read_text())["memory"]
+        return told
 
     def table(self) -> pd.DataFrame:
         """Return the run's table as anybody reads it."""

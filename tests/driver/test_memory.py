@@ -1,13 +1,10 @@
 """Memory where packs will train, as Ray and a worker say it."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from analysis.results import read_results
 from scaling_sweep.driver.memory import free_of_workers, look_at_gpu
 from scaling_sweep.spec import Resources
 from scaling_sweep.training.preflight import inspect_task, load_sweep_task, search_folders
@@ -41,24 +38,3 @@ def test_a_worker_without_a_gpu_has_nothing_to_say(study: Study) -> None:
     facts = inspect_task(sweep, load_sweep_task(sweep))
 
     assert look_at_gpu(sweep, facts, search_folders(sweep)) is None
-
-
-def test_what_was_decided_is_kept_with_the_run(
-    run: Callable[[], tuple[int, int]], study: Study
-) -> None:
-    """The metadata of a run say how many copies fit, and still do when nothing is left to train."""
-
-    def kept() -> dict[str, object]:
-        told: dict[str, object] = json.loads((study.out / "environment.json").read_text())["memory"]
-        return told
-
-    run()
-    decided = kept()
-    assert decided["basis"] == "a guess from one forward pass"
-    assert len(decided["packs"]) == 3  # type: ignore[arg-type]
-
-    run()
-    assert kept() == decided
-    table = read_results(study.out / "results.parquet", {})
-    assert table.environment is not None
-    assert table.environment["memory"] == decided

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from analysis.edges import find_edges
+from analysis.results import read_results
 from scaling_sweep import running
 from scaling_sweep.errors import UserError
 from scaling_sweep.planning import PackLimits, Search, read_measurements
@@ -26,10 +27,14 @@ def test_a_sweep_runs_from_file_to_table_once(
 ) -> None:
     """What came through Ray equals training right here; again, nothing starts; changed, refused.
 
+    The metadata say how many copies fit into memory, and still do when nothing is left to train.
     With a batch size and a seed more only the new trials run, and all else stays to the last bit.
     """
     assert run() == (3, 0)
 
+    decided = study.memory()
+    assert decided["basis"] == "a guess from one forward pass"
+    assert len(decided["packs"]) == 3
     table = study.table()
     assert_same_rows(table, study.expected())
     assert set(table["verdict"]) == {"stable", "diverged"}
@@ -42,6 +47,10 @@ def test_a_sweep_runs_from_file_to_table_once(
         patched.setattr(running, "connected", no_ray)
         assert run() == (0, 18)
         assert study.table().equals(table)
+        assert study.memory() == decided
+        stored = read_results(study.out / "results.parquet", {}).environment
+        assert stored is not None
+        assert stored["memory"] == decided
 
         study.rewrite("steps: 20", "steps: 30")
         with pytest.raises(UserError, match=r"^horizon was 20 steps, now 30 steps"):
