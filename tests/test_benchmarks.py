@@ -10,7 +10,7 @@ import pytest
 from benchmarks.__main__ import describe_benchmarks
 from benchmarks.driver import one_seed
 from benchmarks.driver_run import Clocks
-from benchmarks.known_answer import true_edge
+from benchmarks.known_answer import true_edge, without_curvature
 from benchmarks.plain_trial import PlainTrial, train_trial
 from benchmarks.rates import Entry, count_agreeing, render_table
 from benchmarks.startup import simulate_digits
@@ -73,6 +73,15 @@ def test_peer_gets_the_grid_in_equal_shares(spec: SweepSpec) -> None:
     cells = Counter((trial.optimizer.name, trial.batch_size) for trial in picked)
     assert set(cells.values()) == {4}
     assert len({trial.trial_id for trial in picked}) == 24
+
+
+def test_the_known_answer_without_theory_is_the_same_study() -> None:
+    """What is left out for time is the section on curvature, and no trial."""
+    text = (ROOT / "sweeps" / "least_squares.yaml").read_text()
+    whole, edges_only = parse_sweep(text).spec, parse_sweep(without_curvature(text)).spec
+
+    assert whole.curvature is not None
+    assert edges_only == whole.model_copy(update={"curvature": None})
 
 
 def test_grid_is_as_large_as_asked() -> None:
