@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks.drill import table
 from benchmarks.drill.__main__ import FAULTS, drill
@@ -19,11 +20,13 @@ from benchmarks.drill.ground import Ground
 from benchmarks.drill.outcome import BrokenError, Outcome, Verdict
 from benchmarks.drill.processes import descendants
 from benchmarks.drill.study import Study
-from scaling_sweep.planning import Pack
+from scaling_sweep.planning import Pack, plan_packs
 from scaling_sweep.rows import rows_of_result
 from scaling_sweep.running import run_sweep
 from scaling_sweep.spec import load_sweep
 from scaling_sweep.store import RunFolder
+from scaling_sweep.training.pack import train_pack
+from scaling_sweep.training.preflight import load_sweep_task
 from tests.run_cases import Silent, made_up_result, tiny_packs
 
 
@@ -101,6 +104,18 @@ class Finished(Study):
 
 class Prepared(Ground):
     """A ground of such studies: only runs that are killed start a Ray."""
+
+    def undisturbed(self, num_packs: int = 6) -> Study:
+        """Return a sweep of that size that was trained right here, without Ray."""
+        torch.set_num_threads(1)  # as a worker has
+        study = super().study("undisturbed", num_packs)
+        sweep, run = load_sweep(study.folder / "x.yaml"), RunFolder(study.out)
+        task = load_sweep_task(sweep)
+        with run.opened():
+            for pack in plan_packs(sweep.spec, num_examples=task.num_examples):
+                run.write_part(rows_of_result(train_pack(pack, sweep.spec, task)))
+            run.assemble(sweep.text, {})
+        return study
 
     def study(self, name: str, num_packs: int = 6, **options: Any) -> Study:  # noqa: ANN401
         """Return a new sweep."""
