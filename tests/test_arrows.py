@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,13 @@ def loaded_after(program: str, *arguments: str) -> list[str]:
     return done.stdout.splitlines()[-1].split()[1:]
 
 
-def imports_of(path: Path) -> Iterator[str]:
-    """Yield every module that a file imports, anywhere in it."""
+@cache
+def imports_of(path: Path) -> tuple[str, ...]:
+    """Return every module that a file imports, anywhere in it."""
+    return tuple(_find_imports(path))
+
+
+def _find_imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
