@@ -1,7 +1,7 @@
 """Which engine trains a pack: the sweep file says, or a probe of a few steps finds the faster."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from scaling_sweep.optimizers.rule import UpdateRule
 from scaling_sweep.tasks.task import Task
 from scaling_sweep.training.compiled import CompiledEngine, why_not_compiled
 from scaling_sweep.training.copies import Copies
+from scaling_sweep.training.earning import Earnings
 from scaling_sweep.training.engines import Engine, LoopEngine, VmapEngine
 from scaling_sweep.training.shortage import is_shortage
 from scaling_sweep.training.treatment import PLAIN_TREATMENT, Treatment
@@ -24,6 +25,8 @@ _LOOP_ADVANTAGE = 1.15
 _MAX_LOOP_COPIES = 4
 # A shorter pack ends before the probe could pay.
 _MIN_STEPS_TO_PROBE = 20
+# Of this process.
+_EARNINGS = Earnings()
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,20 @@ def choose_and_time(
         return ChosenEngine(_compiled(compiled, copies, batch))
     if wanted != "auto" or batch.num_steps < _MIN_STEPS_TO_PROBE or len(copies) == 1:
         return ChosenEngine(stacked)
+    chosen = _faster_of(stacked, loop, copies, batch)
+    spare_s = _spare_seconds(stacked, chosen, copies, batch)
+    if chosen.engine is loop or spare_s is None or why_not_compiled(rule, treatment) is not None:
+        return chosen
+    kind = (id(task), id(rule), treatment, batch.inputs.shape[1] == 1)  # 1 has a graph of its own
+    if not _EARNINGS.pays(kind, spare_s):
+        return chosen
+    compiled = CompiledEngine(stacked, model, task, rule, treatment)
+    return _compiled_if_faster(compiled, chosen, copies, batch, kind)
+
+
+def _faster_of(
+    stacked: VmapEngine, loop: LoopEngine, copies: Copies, batch: ProbeBatch
+) -> ChosenEngine:
     few = min(_MAX_LOOP_COPIES, len(copies))
     at_once, one_by_one = (
         _Probe(stacked, copies, batch, len(copies)),
@@ -120,6 +137,34 @@ def choose_and_time(
     if together > _LOOP_ADVANTAGE * alone:
         return ChosenEngine(loop, alone)
     return ChosenEngine(stacked, together)
+
+
+def _spare_seconds(
+    stacked: VmapEngine, chosen: ChosenEngine, copies: Copies, batch: ProbeBatch
+) -> float | None:
+    """Return what a pack spends beside its products; None where it was not measured."""
+    products_s = stacked.playback.seconds_of_products
+    if products_s is None or chosen.seconds_per_copy is None or copies.lr.is_cuda:
+        return None
+    return max(0.0, chosen.seconds_per_copy * len(copies) - products_s) * batch.num_steps
+
+
+def _compiled_if_faster(
+    compiled: CompiledEngine,
+    chosen: ChosenEngine,
+    copies: Copies,
+    batch: ProbeBatch,
+    kind: Hashable,
+) -> ChosenEngine:
+    """Compile, and return the engine that takes less time; the chosen one where that fails."""
+    try:
+        _compiled(compiled, copies, batch)
+    except UserError:  # nobody asked for it
+        _EARNINGS.give_up(kind)
+        return chosen
+    seconds = time_step(compiled, copies, batch) / len(copies)
+    assert chosen.seconds_per_copy is not None
+    return ChosenEngine(compiled, seconds) if seconds < chosen.seconds_per_copy else chosen
 
 
 def _compiled(engine: CompiledEngine, copies: Copies, batch: ProbeBatch) -> CompiledEngine:

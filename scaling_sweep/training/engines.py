@@ -5,6 +5,7 @@ may do. The loop takes any model; vmap none that branches on data or draws rando
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -97,7 +98,7 @@ class VmapEngine:
         self.refresh_every = rule.refresh_every if isinstance(rule, CurvatureRule) else None
         self.attention, self.products = StackedAttention(), StackedProducts()
         self.turned: frozenset[str] | None = None  # not known before the first step
-        self._playback = Playback(self._step)
+        self.playback = Playback(self._step)
         self._objectives = vmap(self._objective)
         self._losses = vmap(self._evaluation, in_dims=(0, 0, None, None))
 
@@ -133,7 +134,7 @@ class VmapEngine:
             if due is not None:
                 return self._step(copies, inputs, targets, due)
             with self.products.of_stack(len(copies), device):
-                return self._playback.take(copies, inputs, targets)
+                return self.playback.take(copies, inputs, targets)
 
     def _step(
         self, copies: Copies, inputs: Tensor, targets: Tensor, due: CurvatureRule | None = None
@@ -143,7 +144,9 @@ class VmapEngine:
         whole = WholeBatch()
         for some, labels, share in self._treatment.portions(inputs, targets, dim=1):
             with twice_differentiable(due):
-                losses, buffers = self._forward(params, copies.buffers, some, labels)
+                losses, buffers = self.attention.compute(
+                    partial(self._objectives, params, copies.buffers, some, labels)
+                )
             # Copies share nothing, so the gradient of the sum is each copy's own, NaN or not.
             grads = differentiate(losses.sum(), params, twice=due is not None)
             copies.buffers.update(buffers)
@@ -157,14 +160,6 @@ class VmapEngine:
             clipped = self._treatment.clip(whole.grads)
             move_copies(self._rule, copies.params, clipped, copies.state, copies.lr)
         return whole.losses
-
-    def _forward(
-        self, params: Tensors, buffers: Tensors, inputs: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Tensors]:
-        found: tuple[Tensor, Tensors] = self.attention.compute(
-            lambda: self._objectives(params, buffers, inputs, targets)
-        )
-        return found
 
     def losses(self, copies: Copies, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return each copy's loss on one shared batch, in evaluation mode."""

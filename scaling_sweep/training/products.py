@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-_PRODUCTS = frozenset(
+PRODUCTS = frozenset(
     getattr(torch.ops.aten, name)
     for name in ("mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot")
 )
@@ -136,7 +136,7 @@ class _Sizes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> object:
-        if func.overloadpacket in _PRODUCTS:
+        if func.overloadpacket in PRODUCTS:
             first, second = args[-2:]
             if first.dtype == torch.float32:
                 num_columns = second.shape[-1] if second.dim() > 1 else 1

@@ -7,6 +7,7 @@ recorded. Same operations, same rounding: a recording is used only after it gave
 the usual step gave on the next batch.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from scaling_sweep.training.copies import Copies
+from scaling_sweep.training.products import PRODUCTS
 
 # Moves copies in place and returns their losses before.
 Step = Callable[[Copies, Tensor, Tensor], Tensor]
@@ -26,6 +28,7 @@ _STEADY_AT_FIRST, _STEADY_LATER = 3, 16
 # A recording holds all that its step computes until it is done; where that is much, arithmetic
 # takes longer than what would be saved (guess).
 _MOST_BYTES = 2**26
+_CONVOLUTIONS = frozenset({torch.ops.aten.convolution, torch.ops.aten.convolution_backward})
 
 
 class Playback:
@@ -54,6 +57,11 @@ class Playback:
         self._recording: Recording | None = None
         self._is_hopeless = False
         self.is_playing = False
+
+    @property
+    def seconds_of_products(self) -> float | None:
+        """Processor time of matrix products and convolutions in a step; None if not recorded."""
+        return None if self._recording is None else self._recording.seconds_of_products
 
     def take(self, copies: Copies, inputs: Tensor, targets: Tensor) -> Tensor:
         """Move every copy once, in place, and return its loss before the move.
@@ -107,10 +115,14 @@ class Recording:
     Args:
         graph: Takes ``_tensors`` of a step, returns losses and new buffers.
         constants: What the step reads beside.
+        seconds_of_products: Processor time of its matrix products and convolutions, on a CPU.
     """
 
-    def __init__(self, graph: fx.Graph, constants: nn.Module) -> None:
+    def __init__(
+        self, graph: fx.Graph, constants: nn.Module, seconds_of_products: float = 0.0
+    ) -> None:
         self._call = fx.GraphModule(constants, graph).forward
+        self.seconds_of_products = seconds_of_products
 
     def play(self, copies: Copies, inputs: Tensor, targets: Tensor) -> Tensor:
         """Move every copy once, in place, and return its loss before the move."""
@@ -151,7 +163,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._nodes: dict[int, fx.Node] = {}
         self._places: dict[object, fx.Node] = {}
         self._kept: list[Tensor] = []  # so that neither ids nor memory are used again
-        self._num_bytes = 0
+        self._num_bytes, self._seconds_of_products = 0, 0.0
         for place, tensor in enumerate(given):
             self._know(tensor, self._graph.placeholder(f"given_{place}"))
         self._is_lost = len(self._nodes) < len(given)  # which of the two is meant?
@@ -168,7 +180,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> object:
+        begin = time.thread_time()
         found = func(*args, **(kwargs or {}))
+        if func.overloadpacket in PRODUCTS | _CONVOLUTIONS:
+            self._seconds_of_products += time.thread_time() - begin
         if not self._is_lost:
             self._note(func, args, kwargs or {}, found)
         return found
@@ -180,7 +195,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self._is_lost or None in nodes:
             return None
         self._graph.output(tuple(nodes))
-        return Recording(self._graph, self._constants)
+        return Recording(self._graph, self._constants, self._seconds_of_products)
 
     def _note(
         self,
@@ -204,7 +219,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor, part in _parts(self._graph, found, node):
             if id(tensor) not in self._nodes:  # what is changed in place is known
                 self._know(tensor, part)
-        self._is_lost = self._num_bytes > _MOST_BYTES
+        if self._num_bytes > _MOST_BYTES:
+            self._is_lost = True
+            self._kept.clear()
 
     def _know(self, tensor: Tensor, node: fx.Node) -> None:
         self._nodes[id(tensor)] = node

@@ -114,7 +114,7 @@ def test_what_is_played_is_what_is_usual(
     monkeypatch.setattr(Playback, "take", usually)
     usual_losses, usual, _ = train(task, optimizer, treatment)
 
-    assert engine._playback.is_playing
+    assert engine.playback.is_playing
     assert not usual_losses[-1].isfinite().all()
     for found, expected in zip(
         [*losses, *all_values(copies)], [*usual_losses, *all_values(usual)], strict=True
@@ -130,13 +130,13 @@ def test_fewer_copies_are_recorded_anew() -> None:
     _, copies, engine = train(task, "adam")
     fewer = copies.select(rows)
     alone, other = copies.select(rows), VmapEngine(task.make_model(), task, make_rule("adam"))
-    was_playing = engine._playback.is_playing
+    was_playing = engine.playback.is_playing
     for inputs, targets in [*batches(2), *batches(2)]:
         engine.step(fewer, inputs, targets, [])
         other.step(alone, inputs, targets, [])
 
     assert was_playing
-    assert engine._playback.is_playing
+    assert engine.playback.is_playing
     torch.testing.assert_close(all_values(fewer), all_values(alone), rtol=0, atol=0)
 
 
@@ -147,7 +147,7 @@ def test_a_model_that_counts_its_calls_is_never_played(monkeypatch: pytest.Monke
     monkeypatch.setattr(Playback, "take", usually)
     usual_losses, usual, _ = train(task, "sgd")
 
-    assert not engine._playback.is_playing
+    assert not engine.playback.is_playing
     assert torch.equal(torch.stack(losses)[:, 0], torch.stack(usual_losses)[:, 0])
     assert torch.equal(copies.params["linear.weight"][0], usual.params["linear.weight"][0])
 
@@ -156,7 +156,7 @@ def test_a_step_that_computes_much_is_not_recorded(monkeypatch: pytest.MonkeyPat
     """Recording would hold all of it at once."""
     monkeypatch.setattr(recording, "_MOST_BYTES", 100)
     losses, _, engine = train(net_task(), "sgd")
-    assert not engine._playback.is_playing
+    assert not engine.playback.is_playing
     assert losses[-1][0] < losses[0][0]
 
 
