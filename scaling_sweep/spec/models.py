@@ -133,7 +133,8 @@ class SweepSpec(Section):
 
     engine: Literal["auto", "vmap", "loop", "compile"] = "auto"
     """How a pack is trained: stacked (vmap), one by one (loop), or what a probe finds faster of the
-    two; `compile` is vmap compiled, which every worker waits for before its first pack."""
+    two; `compile` is vmap compiled, which every worker waits for before its first pack, and which
+    `auto` tries in long sweeps."""
 
     resources: Resources = Resources()
     """What one pack occupies while it trains."""
