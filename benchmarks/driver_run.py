@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
 
-from scaling_sweep.driver import WorkerOrder, tuner, workers
+from scaling_sweep.driver import tuner, workers
+from scaling_sweep.driver.workers import WorkerOrder
 from scaling_sweep.planning import Pack
 from scaling_sweep.rows import PackRows
 from scaling_sweep.running import run_sweep

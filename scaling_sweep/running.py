@@ -38,7 +38,8 @@ from scaling_sweep.tracking import Tracker
 
 if TYPE_CHECKING:
     from scaling_sweep.curvature_plan import MeasuringJob
-    from scaling_sweep.driver import CurvatureCrew, WorkerOrder
+    from scaling_sweep.driver.curvature import CurvatureCrew
+    from scaling_sweep.driver.workers import WorkerOrder
     from scaling_sweep.training.preflight import TaskFacts
 
 
@@ -149,7 +150,7 @@ def run_sweep(
             if not complete or _unmeasured(sweep.spec, folder):
                 display.on_stage("starting Ray")
                 if surely:  # while it starts, and its settings are made
-                    import_module("scaling_sweep.driver")
+                    import_module("scaling_sweep.driver.packs")
                 capacity = reach_ray()
                 display.on_stage("looking at memory")
                 room = room_of_run(sweep, task, facts, capacity, cluster)
@@ -232,7 +233,9 @@ def _train(
     tracker: Tracker,
 ) -> bool:
     # Ray reads its settings when it is imported, and connecting has made them.
-    from scaling_sweep.driver import WorkerOrder, train_missing_starts, train_packs
+    from scaling_sweep.driver.packs import train_packs
+    from scaling_sweep.driver.starts import train_missing_starts
+    from scaling_sweep.driver.workers import WorkerOrder
     from scaling_sweep.training.preflight import search_folders
 
     order = WorkerOrder(sweep.spec, search_folders(sweep), {})
@@ -270,7 +273,7 @@ def _measuring_beside(
 ) -> "Iterator[CurvatureCrew]":
     """Measure the curvature that is missing while packs train, on half of the cluster."""
     from scaling_sweep.curvature_store import CurvatureStore
-    from scaling_sweep.driver import CurvatureCrew
+    from scaling_sweep.driver.curvature import CurvatureCrew
 
     resources, jobs = order.spec.resources, _unmeasured(order.spec, folder)
     at_once = max(1, capacity.num_packs(resources.cpus, resources.gpus) // 2)

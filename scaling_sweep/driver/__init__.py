@@ -5,11 +5,6 @@ is reached through Ray's client (`relay`). Tune asks which pack is next (`search
 on an actor (`workers`) and says that it has ended (`collector`, `failures`). Before the packs,
 machines are asked what they have (`nodes`, `memory`), and the `starts` that packs share are
 trained; beside them `curvature` is measured.
+
+Nothing is imported here: a worker takes from this room only what it trains with.
 """
-
-from scaling_sweep.driver.curvature import CurvatureCrew
-from scaling_sweep.driver.packs import train_packs
-from scaling_sweep.driver.starts import train_missing_starts
-from scaling_sweep.driver.workers import WorkerOrder
-
-__all__ = ["CurvatureCrew", "WorkerOrder", "train_missing_starts", "train_packs"]
