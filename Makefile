@@ -19,6 +19,9 @@ ALONE := analysis tests/analysis/test_results.py tests/analysis/test_report.py \
 BY_FILE := --dist loadfile --no-loadscope-reorder
 # Files with such tests: importing the others takes each process 10 s.
 marked = $$(grep -rl --include='test_*.py' 'mark\.$(1)' tests)
+# To bytecode on all cores, where pip takes one; without the packages' own tests, a seventh of all.
+# Packages hold files for other versions of Python that do not compile.
+compiled = @$(1)/bin/python -m compileall -qq -j 0 -x '/tests/' $(1)/lib || true
 # One thread per process: tests and packs run side by side.
 export OMP_NUM_THREADS ?= 1
 
@@ -35,12 +38,14 @@ install: $(INSTALLED)  ## Build .venv with everything in it
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "scaling-sweep needs Python 3.11 or newer, $(PYTHON) is %d.%d; write make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,wandb,s3,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[train,wandb,s3,dev]'
+	$(call compiled,.venv)
 	@touch $@
 
 $(ANALYSIS_INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-analysis
-	$(ANALYSIS_BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . pytest hypothesis
+	$(ANALYSIS_BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e . pytest hypothesis
+	$(call compiled,.venv-analysis)
 	@touch $@
 
 sweep: $(INSTALLED)  ## Run a sweep and fit it: SWEEP=file CLUSTER=where WANDB=off|offline|online
@@ -50,7 +55,7 @@ test: lint  ## Lint, then every test that takes seconds
 	$(BIN)/python -m pytest -q -n 2 -m 'not slow' $(ARGS)
 
 test-slow: $(INSTALLED)  ## The tests that take longer: real Ray, faults, simulations, a browser
-	$(BIN)/python -m pytest -q -n 2 $(BY_FILE) -m 'slow and not alone' $(call marked,slow) $(ARGS)
+	$(BIN)/python -m pytest -q -n 3 $(BY_FILE) -m 'slow and not alone' $(call marked,slow) $(ARGS)
 	$(BIN)/python -m pytest -q -m alone $(call marked,alone) $(ARGS)
 
 test-analysis: $(ANALYSIS_INSTALLED)  ## The half that reads rows, in an environment without torch, Ray and W&B
