@@ -55,7 +55,7 @@ test: lint  ## Lint, then every test that takes seconds
 	$(BIN)/python -m pytest -q -n 2 -m 'not slow' $(ARGS)
 
 test-slow: $(INSTALLED)  ## The tests that take longer: real Ray, faults, simulations, a browser
-	$(BIN)/python -m pytest -q -n 3 $(BY_FILE) -m 'slow and not alone' $(call marked,slow) $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 $(BY_FILE) -m 'slow and not alone' $(call marked,slow) $(ARGS)
 	$(BIN)/python -m pytest -q -m alone $(call marked,alone) $(ARGS)
 
 test-analysis: $(ANALYSIS_INSTALLED)  ## The half that reads rows, in an environment without torch, Ray and W&B
