@@ -15,7 +15,7 @@ from pathlib import Path
 from scaling_sweep.clusters.tokens import write_token
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE_S = 180
+PATIENCE_S = 300
 VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS")
 WAIT = """
 import sys
@@ -73,8 +73,9 @@ def node(
     variables = environment(
         RAY_AUTH_MODE="token",
         RAY_AUTH_TOKEN_PATH=token,
-        # How long the head waits for a client: 30 s by default, too short where tests crowd.
-        RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S=120,
+        # How long the head waits for a client's process, dead ones too: 30 s by default, too short
+        # where tests crowd. Whoever asks does so three times.
+        RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S=60,
         # What tells a task's module which of the two it is on.
         TESTED_NODE="head" if "--head" in options else "second",
     )

@@ -42,7 +42,7 @@ def measure_memory(subject: Subject, engine_name: str, largest: int = _LAST_BATC
 
     A pack holds the points where its seeds begin, and while it chooses its engine the copies it
     tries that on. Small batches take less than the portions of the data that are evaluated.
-    What a stacked step holds while it is recorded is left out: 64 MiB at most, once a pack
+    What a stacked step holds while it is recorded is left out: 128 MiB at most, once a pack
     (``scaling_sweep.training.recording``), out of the reserve that a budget leaves.
 
     Args:

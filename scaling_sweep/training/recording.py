@@ -27,7 +27,7 @@ _Layout = tuple[tuple[torch.Size, tuple[int, ...], torch.dtype], ...]
 _STEADY_AT_FIRST, _STEADY_LATER = 3, 16
 # A recording holds all that its step computes until it is done; where that is much, arithmetic
 # takes longer than what would be saved (guess).
-_MOST_BYTES = 2**26
+_MOST_BYTES = 2**27
 _CONVOLUTIONS = frozenset({torch.ops.aten.convolution, torch.ops.aten.convolution_backward})
 
 

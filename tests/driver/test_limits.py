@@ -48,7 +48,8 @@ def test_a_pack_that_eats_memory_fails_alone(
     run: Callable[[], tuple[int, int]], study: Study
 ) -> None:
     """Its worker is refused more than it may take, and the machine and other packs keep theirs."""
-    study.rewrite("engine: vmap", "engine: vmap\nresources: {memory_gib: 1.5}")
+    # Not less: where oneDNN has no room for its code, rows equal the expected to rounding only.
+    study.rewrite("engine: vmap", "engine: vmap\nresources: {memory_gib: 2.5}")
     eating = study.tell("eat")
     assert run() == (3, 0)
     eating.unlink()
