@@ -36,7 +36,7 @@ class Earnings:
 
         Args:
             kind: What has a compiled step of its own.
-            seconds: That the pack will spend on what a compiled step might spare.
+            seconds: That compiled steps might save it.
 
         Returns:
             Whether to use the compiled step, and so to compile it where that was not done yet.
