@@ -9,6 +9,7 @@ the usual step gave on the next batch.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +29,8 @@ _STEADY_AT_FIRST, _STEADY_LATER = 3, 16
 # A recording holds all that its step computes until it is done; where that is much, arithmetic
 # takes longer than what would be saved (guess).
 _MOST_BYTES = 2**27
-_CONVOLUTIONS = frozenset({torch.ops.aten.convolution, torch.ops.aten.convolution_backward})
+# What no engine spares.
+_ARITHMETIC = PRODUCTS | {torch.ops.aten.convolution, torch.ops.aten.convolution_backward}
 
 
 class Playback:
@@ -121,7 +123,11 @@ class Recording:
     def __init__(
         self, graph: fx.Graph, constants: nn.Module, seconds_of_products: float = 0.0
     ) -> None:
-        self._call = fx.GraphModule(constants, graph).forward
+        # Not a GraphModule: torch keeps the source of each for good, and there may be thousands.
+        code = graph.python_code("self")
+        names = dict(code.globals)
+        exec(compile(code.src, "<recorded step>", "exec"), names)
+        self._call = partial(names["forward"], constants)
         self.seconds_of_products = seconds_of_products
 
     def play(self, copies: Copies, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -182,7 +188,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> object:
         begin = time.thread_time()
         found = func(*args, **(kwargs or {}))
-        if func.overloadpacket in PRODUCTS | _CONVOLUTIONS:
+        if func.overloadpacket in _ARITHMETIC:
             self._seconds_of_products += time.thread_time() - begin
         if not self._is_lost:
             self._note(func, args, kwargs or {}, found)
