@@ -21,13 +21,13 @@ from scaling_sweep.training.treatment import PLAIN_TREATMENT, Treatment
 _NUM_TIMED_STEPS = 5
 # The loop must be this much faster to be chosen: a tie is noise, and vmap is what packs are for.
 _LOOP_ADVANTAGE = 1.15
+# Compiled steps too, a little; of what a step takes beside its products they spare some third (none
+# to a half on the digits MLP, LOG 2026-11-21).
+_COMPILED_ADVANTAGE, _SPARED = 1.1, 1 / 3
 # The loop's time is proportional to its copies, so a few of them tell.
 _MAX_LOOP_COPIES = 4
 # A shorter pack ends before the probe could pay.
 _MIN_STEPS_TO_PROBE = 20
-# So must the compiled step; of what a step takes beside its products it spares a third or so (none
-# to a half on the digits MLP, LOG 2026-11-21).
-_COMPILED_ADVANTAGE, _SPARED = 1.1, 1 / 3
 # Of this process.
 _EARNINGS = Earnings()
 

@@ -23,7 +23,7 @@ from scaling_sweep.training.herd import Herd
 from scaling_sweep.training.judging import Measured, judge_trials
 from scaling_sweep.training.randomness import call_seeded, derive_seed
 from scaling_sweep.training.records import PackResult
-from scaling_sweep.training.shortage import train_what_fits
+from scaling_sweep.training.shortage import run_through, train_what_fits
 from scaling_sweep.training.treatment import Treatment
 
 # Reading which copies have died makes a GPU wait, so it is done now and then (guess).
@@ -57,13 +57,7 @@ def train_pack(
     Raises:
         UserError: If the sweep file demands an engine that cannot train the model.
     """
-    training = train_gradually(pack, spec, task, starts, device)
-    while True:
-        try:
-            next(training)
-        except StopIteration as finished:
-            result: PackResult = finished.value
-            return result
+    return run_through(train_gradually(pack, spec, task, starts, device))
 
 
 def train_gradually(
